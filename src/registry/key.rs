@@ -1,0 +1,74 @@
+//! How a key is looked up by a borrowed form and owned only when it must be.
+
+use std::{any::Any, borrow::Borrow, hash::Hash};
+
+/// A borrowed form of the keys of a [`LockRegistry<K>`](crate::LockRegistry): `str` for `String`,
+/// `[u8]` for `Vec<u8>`, `K` itself for every `K`.
+///
+/// It is implemented for every `Q` that `HashMap::get` would take and that can be turned into a `K`:
+/// `K: Borrow<Q>`, `Q: Hash + Eq + ToOwned`, and what `to_owned` makes converts into `K`. There is
+/// nothing to implement by hand: derive `Hash`, `Eq` and `Clone` on a key type of your own.
+///
+/// As for `HashMap`, `K` and `Q` must hash and compare alike, and `Hash`, `Eq` and `Clone` must not
+/// call back into the registry they are keys of: `Eq` runs under a lock of it.
+///
+/// # Examples
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// use keyward::LockRegistry;
+///
+/// #[derive(Clone, PartialEq, Eq, Hash)]
+/// struct Disk { host: u32, slot: u8 }
+///
+/// let disks = LockRegistry::<Disk>::new();
+/// let _guard = disks.lock_named(&Disk { host: 7, slot: 0 }).await;
+///
+/// let names = LockRegistry::<Box<str>>::new();
+/// let _guard = names.lock_named("vol-1").await; // looked up as `str`, owned as `Box<str>`
+/// # }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a borrowed form of the registry's key `{K}`",
+    label = "cannot be looked up in a registry of `{K}`",
+    note = "a key is looked up as in a `HashMap`: `{K}: Borrow<{Self}>` (`name.as_str()` for string \
+            keys), and must be `Hash + Eq` and convertible into `{K}` (derive `Clone`)"
+)]
+pub trait ToKey<K>: Hash {
+    /// Whether `key` is the one that is asked for.
+    #[doc(hidden)]
+    fn matches(&self, key: &K) -> bool;
+
+    /// The owned form.
+    #[doc(hidden)]
+    fn to_key(&self) -> K;
+
+    /// Like `to_key`, into an old key's place; reuses its buffer if the types allow.
+    #[doc(hidden)]
+    fn write_to(&self, old: &mut K);
+}
+
+impl<K, Q> ToKey<K> for Q
+where
+    K: Borrow<Q> + 'static,
+    Q: Hash + Eq + ToOwned<Owned: Into<K> + 'static> + ?Sized,
+{
+    #[inline]
+    fn matches(&self, key: &K) -> bool {
+        self == key.borrow()
+    }
+
+    #[inline]
+    fn to_key(&self) -> K {
+        self.to_owned().into()
+    }
+
+    #[inline]
+    fn write_to(&self, old: &mut K) {
+        // The same type on both sides, which is known at compile time and costs nothing.
+        match (old as &mut dyn Any).downcast_mut::<Q::Owned>() {
+            Some(old) => self.clone_into(old),
+            None => *old = self.to_key(),
+        }
+    }
+}
