@@ -5,7 +5,7 @@ use std::{hash::BuildHasher, ptr::NonNull, sync::Arc};
 use super::{
     key::ToKey,
     node::{Node, Spare},
-    queue::{Mode, Queue},
+    queue::Mode,
     stall::Origin,
     table::Table,
 };
@@ -125,27 +125,26 @@ where
     }
 
     /// A node for the key, with its whole name.
-    #[inline]
+    #[inline(always)]
     pub(super) fn spare(&self) -> Spare<K> {
-        let queue = Queue::held(self.mode, self.origin);
         match &self.handle.prefix {
-            None => Spare::new(self.key, queue),
-            Some(prefix) => Spare::prefixed(prefix, self.key, queue),
+            None => Spare::new(self.key, self.mode, self.origin),
+            Some(prefix) => Spare::prefixed(prefix, self.key, self.mode, self.origin),
         }
     }
 
     /// Takes the key if its bucket is free. `None` says nothing about the key: ask `Table::claim`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn claim_fast(&self) -> Option<NonNull<Node<K>>> {
         let table = self.handle.table();
-        table
-            .looks_free(self.hash)
-            .then(|| table.publish(self.addressed()).ok())
-            .flatten()
+        if !table.looks_free(self.hash) {
+            return None;
+        }
+        table.publish(self.addressed()).ok()
     }
 
     /// [`Ask::spare`], ready to be published.
-    #[inline]
+    #[inline(always)]
     pub(super) fn addressed(&self) -> Spare<K> {
         let mut spare = self.spare();
         spare.address(self.handle.as_ptr(), self.hash);

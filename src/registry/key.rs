@@ -1,6 +1,11 @@
 //! How a key is looked up by a borrowed form and owned only when it must be.
 
-use std::{any::Any, borrow::Borrow, hash::Hash};
+use std::{
+    any::{Any, TypeId},
+    borrow::Borrow,
+    hash::Hash,
+    mem::transmute_copy,
+};
 
 /// A borrowed form of the keys of a [`LockRegistry<K>`](crate::LockRegistry): `str` for `String`,
 /// `[u8]` for `Vec<u8>`, `K` itself for every `K`.
@@ -51,7 +56,7 @@ pub trait ToKey<K>: Hash {
 impl<K, Q> ToKey<K> for Q
 where
     K: Borrow<Q> + 'static,
-    Q: Hash + Eq + ToOwned<Owned: Into<K> + 'static> + ?Sized,
+    Q: Hash + Eq + ToOwned<Owned: Into<K> + 'static> + ?Sized + 'static,
 {
     #[inline]
     fn matches(&self, key: &K) -> bool {
@@ -63,12 +68,19 @@ where
         self.to_owned().into()
     }
 
-    #[inline]
+    #[inline(always)]
     fn write_to(&self, old: &mut K) {
-        // The same type on both sides, which is known at compile time and costs nothing.
-        match (old as &mut dyn Any).downcast_mut::<Q::Owned>() {
-            Some(old) => self.clone_into(old),
-            None => *old = self.to_key(),
+        // The types on both sides are known at compile time, so this chooses at no cost.
+        if TypeId::of::<Q>() == TypeId::of::<str>()
+            && let Some(old) = (old as &mut dyn Any).downcast_mut::<String>()
+        {
+            // SAFETY: `Q` is `str`.
+            let text = unsafe { transmute_copy::<&Q, &str>(&self) };
+            // Half the instructions of `str::clone_into`, which moves the string out and back.
+            old.clear();
+            old.push_str(text);
+        } else {
+            *old = self.to_key();
         }
     }
 }

@@ -20,7 +20,12 @@ use std::{
     ptr::{self, NonNull},
 };
 
-use super::{key::ToKey, queue::Queue, table::Table};
+use super::{
+    key::ToKey,
+    queue::{Mode, Queue},
+    stall::Origin,
+    table::Table,
+};
 use crate::sync::{LocalKey, UnsafeCell, thread_local};
 
 /// Spares that one thread keeps of each lane. Models keep one, so that it is reused at once.
@@ -86,9 +91,9 @@ impl<K> Node<K> {
 pub(super) struct Spare<K: 'static>(NonNull<Node<K>>);
 
 impl<K> Spare<K> {
-    /// A node with `key` in it, held as `queue` says once it is published.
-    #[inline]
-    pub(super) fn new<Q>(key: &Q, queue: Queue) -> Self
+    /// A node with `key` in it, held in `mode` once it is published.
+    #[inline(always)]
+    pub(super) fn new<Q>(key: &Q, mode: Mode, origin: Origin) -> Self
     where
         Q: ToKey<K> + ?Sized,
     {
@@ -100,19 +105,22 @@ impl<K> Spare<K> {
             // The lane's nodes hold a `String`, and that is what `K` is.
             spare.body(|body| key.write_to(&mut body.key));
             // SAFETY: nobody else sees a spare (N1).
-            unsafe { spare.0.as_ref().queue.with_mut(|old| *old = queue) };
+            unsafe {
+                let queue = &spare.0.as_ref().queue;
+                queue.with_mut(|queue| (*queue).hold_again(mode, origin));
+            }
             return spare;
         }
-        Self::build(lane, key.to_key(), queue)
+        Self::build(lane, key, mode, origin)
     }
 
     /// As [`Spare::new`], with `prefix` before the key. Only registries of `String` have prefixes.
     #[cold]
-    pub(super) fn prefixed<Q>(prefix: &str, key: &Q, queue: Queue) -> Self
+    pub(super) fn prefixed<Q>(prefix: &str, key: &Q, mode: Mode, origin: Origin) -> Self
     where
         Q: ToKey<K> + ?Sized,
     {
-        let mut spare = Self::new(key, queue);
+        let mut spare = Self::new(key, mode, origin);
         spare.body(|body| {
             if let Some(name) = (&mut body.key as &mut dyn Any).downcast_mut::<String>() {
                 name.insert_str(0, prefix);
@@ -121,7 +129,16 @@ impl<K> Spare<K> {
         spare
     }
 
-    fn build(lane: Lane, key: K, queue: Queue) -> Self {
+    #[inline(never)]
+    fn build<Q>(lane: Lane, key: &Q, mode: Mode, origin: Origin) -> Self
+    where
+        Q: ToKey<K> + ?Sized,
+    {
+        let body = Body {
+            table: ptr::null(),
+            hash: 0,
+            key: key.to_key(),
+        };
         let block = if lane == Lane::Blocks {
             pop(&BLOCKS)
         } else {
@@ -130,18 +147,12 @@ impl<K> Spare<K> {
         let node = block
             .unwrap_or_else(|| lane.allocate::<K>())
             .cast::<Node<K>>();
-        let body = UnsafeCell::new(Body {
-            table: ptr::null(),
-            hash: 0,
-            key,
-        });
-        // SAFETY: the memory is ours and laid out for a node by `Lane::layout`.
-        unsafe {
-            node.write(Node {
-                body,
-                queue: UnsafeCell::new(queue),
-            })
+        let whole = Node {
+            body: UnsafeCell::new(body),
+            queue: UnsafeCell::new(Queue::held(mode, origin)),
         };
+        // SAFETY: the memory is ours and laid out for a node by `Lane::layout`.
+        unsafe { node.write(whole) };
         Self(node)
     }
 
@@ -272,7 +283,8 @@ impl Lane {
 /// The spares of one lane and thread.
 struct Cache {
     len: Cell<usize>,
-    spares: [Cell<*mut u8>; CACHED],
+    /// The first `len` are ours, the others dangle.
+    spares: [Cell<NonNull<u8>>; CACHED],
     free: fn(NonNull<u8>),
 }
 
@@ -285,7 +297,7 @@ impl Cache {
     const fn new(free: fn(NonNull<u8>)) -> Self {
         Self {
             len: Cell::new(0),
-            spares: [const { Cell::new(ptr::null_mut()) }; CACHED],
+            spares: [const { Cell::new(NonNull::dangling()) }; CACHED],
             free,
         }
     }
@@ -294,7 +306,7 @@ impl Cache {
 impl Drop for Cache {
     fn drop(&mut self) {
         for spare in &self.spares[..self.len.get()] {
-            NonNull::new(spare.get()).map(self.free);
+            (self.free)(spare.get());
         }
     }
 }
@@ -304,9 +316,9 @@ impl Drop for Cache {
 fn pop(cache: &'static LocalKey<Cache>) -> Option<NonNull<u8>> {
     let take = |cache: &Cache| {
         let len = cache.len.get().checked_sub(1)?;
-        let spare = NonNull::new(cache.spares[len].get());
+        let spare = cache.spares.get(len)?.get();
         cache.len.set(len);
-        spare
+        Some(spare)
     };
     cache.try_with(take).ok().flatten()
 }
@@ -319,7 +331,7 @@ fn push(cache: &'static LocalKey<Cache>, spare: NonNull<u8>) -> bool {
         let Some(place) = cache.spares.get(len) else {
             return false;
         };
-        place.set(spare.as_ptr());
+        place.set(spare);
         cache.len.set(len + 1);
         true
     };

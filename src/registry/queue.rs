@@ -17,22 +17,12 @@ use std::{marker::PhantomPinned, ptr, task::Waker};
 use super::stall::{Holder, Origin};
 use crate::sync::{AtomicBool, Ordering, UnsafeCell};
 
-/// How a key is held.
+/// How a key is held; its number is the value of [`Queue::shares`] when this is the first hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
 pub(super) enum Mode {
-    Exclusive,
-    Shared,
-}
-
-impl Mode {
-    /// The value of [`Queue::shares`] when this is the first hold of a key.
-    #[inline]
-    const fn first_share(self) -> u32 {
-        match self {
-            Self::Exclusive => Queue::EXCLUSIVE,
-            Self::Shared => 1,
-        }
-    }
+    Exclusive = Queue::EXCLUSIVE,
+    Shared = 1,
 }
 
 /// One place in a queue.
@@ -125,15 +115,24 @@ impl Queue {
     const EXCLUSIVE: u32 = u32::MAX;
 
     /// The queue of a key that has just been taken.
-    #[inline]
+    #[inline(always)]
     pub(super) fn held(mode: Mode, origin: Origin) -> Self {
         let holder = Holder::new(origin);
         Self {
             head: ptr::null(),
-            shares: mode.first_share(),
+            shares: mode as u32,
             queued: 0,
             holder,
         }
+    }
+
+    /// The same, in the place of a queue whose last hold is over: it is empty already. (Built aside and
+    /// moved, its fields would be written one by one and read as one, which stalls.)
+    #[inline(always)]
+    pub(super) fn hold_again(&mut self, mode: Mode, origin: Origin) {
+        debug_assert!(self.head.is_null() && self.queued == 0);
+        self.shares = mode as u32;
+        self.holder = Holder::new(origin);
     }
 
     /// How many guards hold the key.
@@ -243,7 +242,7 @@ impl Queue {
                 return (granted, true);
             }
             self.shares = if self.shares == 0 {
-                mode.first_share()
+                mode as u32
             } else {
                 self.shares + 1
             };

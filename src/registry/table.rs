@@ -185,7 +185,7 @@ impl<K: 'static> Table<K> {
     }
 
     /// Takes a free bucket with an addressed node; gives it back if the bucket is not free.
-    #[inline]
+    #[inline(always)]
     pub(super) fn publish(&self, spare: Spare<K>) -> Result<NonNull<Node<K>>, Spare<K>> {
         let (slot, free) = (self.slot(spare.hash()), ptr::null_mut());
         match slot.compare_exchange(free, spare.as_ptr(), Ordering::AcqRel, Ordering::Relaxed) {
