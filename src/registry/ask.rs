@@ -26,10 +26,7 @@ unsafe impl<K: Send + Sync> Sync for Handle<K> {}
 impl<K> Handle<K> {
     /// A handle of a table of its own.
     pub(super) fn new() -> Self {
-        Self {
-            table: Table::new(),
-            prefix: None,
-        }
+        Self { table: Table::new(), prefix: None }
     }
 
     /// A handle of the same table whose names have `prefix` after those of this one.
@@ -61,10 +58,7 @@ impl<K> Handle<K> {
 impl<K> Clone for Handle<K> {
     fn clone(&self) -> Self {
         self.table().add_handle();
-        Self {
-            table: self.table,
-            prefix: self.prefix.clone(),
-        }
+        Self { table: self.table, prefix: self.prefix.clone() }
     }
 }
 
@@ -110,13 +104,7 @@ where
         K: std::hash::Hash,
     {
         let origin = Origin::caller();
-        let mut ask = Self {
-            handle,
-            key,
-            hash: 0,
-            mode,
-            origin,
-        };
+        let mut ask = Self { handle, key, hash: 0, mode, origin };
         ask.hash = match handle.prefix {
             None => hasher.hash_one(key),
             Some(_) => hasher.hash_one(ask.spare().key()),

@@ -113,11 +113,7 @@ macro_rules! wait_future {
             /// # }
             /// ```
             pub const fn timeout(self, limit: Duration) -> Timeout<Self> {
-                Timeout {
-                    wait: Some(self),
-                    limit,
-                    sleep: None,
-                }
+                Timeout { wait: Some(self), limit, sleep: None }
             }
         }
 
@@ -131,10 +127,7 @@ macro_rules! wait_future {
             #[inline(always)]
             fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<$guard<K>> {
                 // SAFETY: the wait returns a hold that is ours, in its mode.
-                self.project()
-                    .wait
-                    .poll(cx)
-                    .map(|node| unsafe { $guard::new(node) })
+                self.project().wait.poll(cx).map(|node| unsafe { $guard::new(node) })
             }
         }
 
@@ -205,9 +198,7 @@ impl<F: Future> FusedFuture for Timeout<F> {
 
 impl<F> fmt::Debug for Timeout<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Timeout")
-            .field("limit", &self.limit)
-            .finish_non_exhaustive()
+        f.debug_struct("Timeout").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
@@ -227,11 +218,7 @@ impl<'a, K, Q: ?Sized> LockAll<'a, K, Q> {
     /// Of waits that are in locking order.
     pub(super) fn new(waits: Vec<LockNamed<'a, K, Q>>) -> Self {
         let held = NamedGuards::with_capacity(waits.len());
-        Self {
-            rest: waits.into_iter(),
-            current: None,
-            held: Some(held),
-        }
+        Self { rest: waits.into_iter(), current: None, held: Some(held) }
     }
 }
 

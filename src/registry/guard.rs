@@ -98,10 +98,7 @@ macro_rules! guard {
             /// The caller has a hold of the node, in this guard's mode, and gives it away.
             #[inline]
             pub(super) const unsafe fn new(node: NonNull<Node<K>>) -> Self {
-                Self(Held {
-                    node,
-                    _key: PhantomData,
-                })
+                Self(Held { node, _key: PhantomData })
             }
 
             /// The key that is held; for a registry with a prefix, the whole name.
@@ -113,9 +110,7 @@ macro_rules! guard {
 
         impl<K: fmt::Debug> fmt::Debug for $guard<K> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($guard))
-                    .field(self.name())
-                    .finish()
+                f.debug_tuple(stringify!($guard)).field(self.name()).finish()
             }
         }
     };
@@ -136,9 +131,7 @@ pub struct NamedGuards<K: 'static = String> {
 impl<K> NamedGuards<K> {
     /// No keys yet, with room for so many.
     pub(super) fn with_capacity(keys: usize) -> Self {
-        Self {
-            guards: Vec::with_capacity(keys),
-        }
+        Self { guards: Vec::with_capacity(keys) }
     }
 
     pub(super) fn push(&mut self, guard: NamedGuard<K>) {
@@ -169,8 +162,6 @@ impl<K> Drop for NamedGuards<K> {
 
 impl<K: fmt::Debug> fmt::Debug for NamedGuards<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("NamedGuards")
-            .field(&self.names().collect::<Vec<_>>())
-            .finish()
+        f.debug_tuple("NamedGuards").field(&self.names().collect::<Vec<_>>()).finish()
     }
 }

@@ -70,17 +70,29 @@ where
 
     #[inline(always)]
     fn write_to(&self, old: &mut K) {
-        // The types on both sides are known at compile time, so this chooses at no cost.
-        if TypeId::of::<Q>() == TypeId::of::<str>()
-            && let Some(old) = (old as &mut dyn Any).downcast_mut::<String>()
-        {
-            // SAFETY: `Q` is `str`.
-            let text = unsafe { transmute_copy::<&Q, &str>(&self) };
-            // Half the instructions of `str::clone_into`, which moves the string out and back.
-            old.clear();
-            old.push_str(text);
-        } else {
-            *old = self.to_key();
+        // Which types these are is known at compile time, so that all this chooses at no cost.
+        match ((old as &mut dyn Any).downcast_mut::<String>(), as_str(self)) {
+            (Some(old), Some(text)) => {
+                // Half the instructions of `str::clone_into`, which moves the string out and back.
+                old.clear();
+                old.push_str(text);
+            }
+            _ => *old = self.to_key(),
         }
+    }
+}
+
+/// A borrowed key as text, if it is a `str` or a `String`.
+#[inline(always)]
+fn as_str<Q: ?Sized + 'static>(key: &Q) -> Option<&str> {
+    let is = TypeId::of::<Q>();
+    if is == TypeId::of::<str>() {
+        // SAFETY: `Q` is `str`.
+        Some(unsafe { transmute_copy::<&Q, &str>(&key) })
+    } else if is == TypeId::of::<String>() {
+        // SAFETY: `Q` is `String`.
+        Some(unsafe { transmute_copy::<&Q, &String>(&key) })
+    } else {
+        None
     }
 }

@@ -7,7 +7,8 @@
 //! | `guard.rs`   | the guards                                                                   |
 //! | `wait.rs`    | one wait: the state machine behind every future                              |
 //! | `ask.rs`     | a handle of the table, and a request for one key                             |
-//! | `table.rs`   | which keys are held: slots, shards, lifetime; the lock-free protocol         |
+//! | `table.rs`   | which keys are held: slots and lifetime; the lock-free protocol              |
+//! | `shard.rs`   | the slow half of the table: keys behind a mutex                              |
 //! | `queue.rs`   | who holds one key and who waits: FIFO, shared mode, hand-over, cancel        |
 //! | `node.rs`    | the memory of one held key, and its recycling                                |
 //! | `key.rs`     | borrowed and owned keys                                                      |
@@ -15,10 +16,7 @@
 //!
 //! This is one of the two rooms of the crate where `unsafe` may stand; DESIGN.md has the figures that
 //! pay for it and how it is proved. Each engine file starts with its numbered invariants.
-#![allow(
-    unsafe_code,
-    reason = "measured: half the time of the safe design; see DESIGN.md"
-)]
+#![allow(unsafe_code, reason = "measured: half the time of the safe design; see DESIGN.md")]
 
 mod ask;
 pub mod futures;
@@ -26,6 +24,7 @@ mod guard;
 mod key;
 mod node;
 mod queue;
+mod shard;
 mod stall;
 mod table;
 mod wait;
@@ -133,10 +132,7 @@ impl<K: Hash + Eq, S: BuildHasher> LockRegistry<K, S> {
     /// assert!(names.try_lock_named("vol-1").is_ok());
     /// ```
     pub fn with_hasher(hasher: S) -> Self {
-        Self {
-            handle: Handle::new(),
-            hasher,
-        }
+        Self { handle: Handle::new(), hasher }
     }
 
     /// Waits until the key is free, and holds it.
@@ -428,10 +424,7 @@ impl<S: Clone> LockRegistry<String, S> {
     /// ```
     pub fn with_prefix(&self, prefix: impl AsRef<str>) -> Self {
         let handle = self.handle.with_prefix(prefix.as_ref());
-        Self {
-            handle,
-            hasher: self.hasher.clone(),
-        }
+        Self { handle, hasher: self.hasher.clone() }
     }
 }
 
@@ -449,10 +442,7 @@ where
 
 impl<K, S: Clone> Clone for LockRegistry<K, S> {
     fn clone(&self) -> Self {
-        Self {
-            handle: self.handle.clone(),
-            hasher: self.hasher.clone(),
-        }
+        Self { handle: self.handle.clone(), hasher: self.hasher.clone() }
     }
 }
 

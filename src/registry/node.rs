@@ -134,23 +134,11 @@ impl<K> Spare<K> {
     where
         Q: ToKey<K> + ?Sized,
     {
-        let body = Body {
-            table: ptr::null(),
-            hash: 0,
-            key: key.to_key(),
-        };
-        let block = if lane == Lane::Blocks {
-            pop(&BLOCKS)
-        } else {
-            None
-        };
-        let node = block
-            .unwrap_or_else(|| lane.allocate::<K>())
-            .cast::<Node<K>>();
-        let whole = Node {
-            body: UnsafeCell::new(body),
-            queue: UnsafeCell::new(Queue::held(mode, origin)),
-        };
+        let body = Body { table: ptr::null(), hash: 0, key: key.to_key() };
+        let block = if lane == Lane::Blocks { pop(&BLOCKS) } else { None };
+        let node = block.unwrap_or_else(|| lane.allocate::<K>()).cast::<Node<K>>();
+        let whole =
+            Node { body: UnsafeCell::new(body), queue: UnsafeCell::new(Queue::held(mode, origin)) };
         // SAFETY: the memory is ours and laid out for a node by `Lane::layout`.
         unsafe { node.write(whole) };
         Self(node)
@@ -295,11 +283,7 @@ thread_local! {
 
 impl Cache {
     const fn new(free: fn(NonNull<u8>)) -> Self {
-        Self {
-            len: Cell::new(0),
-            spares: [const { Cell::new(NonNull::dangling()) }; CACHED],
-            free,
-        }
+        Self { len: Cell::new(0), spares: [const { Cell::new(NonNull::dangling()) }; CACHED], free }
     }
 }
 

@@ -49,11 +49,7 @@ struct Links {
 
 impl Waiter {
     pub(super) fn new(mode: Mode, origin: Origin, waker: Waker) -> Self {
-        let links = Links {
-            next: ptr::null(),
-            prev: ptr::null(),
-            waker: Some(waker),
-        };
+        let links = Links { next: ptr::null(), prev: ptr::null(), waker: Some(waker) };
         Self {
             granted: AtomicBool::new(false),
             mode,
@@ -118,12 +114,7 @@ impl Queue {
     #[inline(always)]
     pub(super) fn held(mode: Mode, origin: Origin) -> Self {
         let holder = Holder::new(origin);
-        Self {
-            head: ptr::null(),
-            shares: mode as u32,
-            queued: 0,
-            holder,
-        }
+        Self { head: ptr::null(), shares: mode as u32, queued: 0, holder }
     }
 
     /// The same, in the place of a queue whose last hold is over: it is empty already. (Built aside and
@@ -137,11 +128,7 @@ impl Queue {
 
     /// How many guards hold the key.
     pub(super) const fn holders(&self) -> usize {
-        if self.shares == Self::EXCLUSIVE {
-            1
-        } else {
-            self.shares as usize
-        }
+        if self.shares == Self::EXCLUSIVE { 1 } else { self.shares as usize }
     }
 
     /// How many wait for it.
@@ -171,11 +158,7 @@ impl Queue {
 
     /// Gives a share back; `grant` must follow (Q4). True if nobody holds the key now.
     pub(super) const fn give_back(&mut self) -> bool {
-        self.shares = if self.shares == Self::EXCLUSIVE {
-            0
-        } else {
-            self.shares - 1
-        };
+        self.shares = if self.shares == Self::EXCLUSIVE { 0 } else { self.shares - 1 };
         self.shares == 0
     }
 
@@ -241,11 +224,7 @@ impl Queue {
             if batch.is_full() {
                 return (granted, true);
             }
-            self.shares = if self.shares == 0 {
-                mode as u32
-            } else {
-                self.shares + 1
-            };
+            self.shares = if self.shares == 0 { mode as u32 } else { self.shares + 1 };
             self.holder = Holder::new(origin);
             // SAFETY: it is linked here; Q2: its waker is out before the flag is set.
             unsafe {

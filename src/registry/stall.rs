@@ -108,10 +108,7 @@ mod imp {
 
     impl Holder {
         pub(in crate::registry) fn new(origin: Origin) -> Self {
-            Self {
-                origin,
-                since: Instant::now(),
-            }
+            Self { origin, since: Instant::now() }
         }
     }
 
@@ -142,11 +139,7 @@ mod imp {
         pub(in crate::registry) fn set(&mut self, waker: &Waker) {
             let since = Instant::now();
             let alarm = ALARMS.add(since + FIRST, waker.clone());
-            self.wait = Some(Wait {
-                since,
-                limit: FIRST,
-                alarm,
-            });
+            self.wait = Some(Wait { since, limit: FIRST, alarm });
         }
 
         /// Stops it; to be called once the future is queued no more.
@@ -157,9 +150,7 @@ mod imp {
         }
 
         pub(in crate::registry) fn is_due(&self) -> bool {
-            self.wait
-                .as_ref()
-                .is_some_and(|wait| wait.since.elapsed() >= wait.limit)
+            self.wait.as_ref().is_some_and(|wait| wait.since.elapsed() >= wait.limit)
         }
 
         /// Warns, and sets the alarm for when the wait has doubled.
@@ -193,18 +184,11 @@ mod imp {
             .map(String::as_str)
             .or_else(|| key.downcast_ref::<Box<str>>().map(|text| &**text))
             .or_else(|| key.downcast_ref::<Arc<str>>().map(|text| &**text));
-        text.map_or_else(
-            || std::any::type_name::<K>().to_owned(),
-            |text| format!("{text:?}"),
-        )
+        text.map_or_else(|| std::any::type_name::<K>().to_owned(), |text| format!("{text:?}"))
     }
 
     static ALARMS: Alarms = Alarms {
-        state: Mutex::new(State {
-            next: 0,
-            running: false,
-            wakers: BTreeMap::new(),
-        }),
+        state: Mutex::new(State { next: 0, running: false, wakers: BTreeMap::new() }),
         earlier: Condvar::new(),
     };
 

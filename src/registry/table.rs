@@ -31,30 +31,19 @@
 
 use std::{array, ptr, ptr::NonNull};
 
-use hashbrown::HashTable;
-
 use super::{
     ask::Ask,
     key::ToKey,
     node::{Node, Spare},
     queue::{Queue, Waiter, WakeBatch},
+    shard::{Contended, Keys, Shard},
 };
-use crate::sync::{AtomicPtr, AtomicUsize, Mutex, MutexGuard, Ordering, fence, lock};
+use crate::sync::{AtomicPtr, AtomicUsize, MutexGuard, Ordering, fence};
 
 /// 8 KiB. More slots are no faster while they fit the cache and slower when they do not; fewer make
 /// buckets collide. Models and `--cfg keyward_small` have few, so that everything meets.
-const SLOTS: usize = if cfg!(any(keyward_loom, keyward_small)) {
-    2
-} else {
-    1024
-};
-const SHARDS: usize = if cfg!(any(keyward_loom, keyward_small)) {
-    1
-} else {
-    32
-};
-/// Entries for which an empty shard keeps its memory, about 300 bytes; above, it shrinks to the least.
-const KEPT_ENTRIES: usize = 28;
+const SLOTS: usize = if cfg!(any(keyward_loom, keyward_small)) { 2 } else { 1024 };
+const SHARDS: usize = if cfg!(any(keyward_loom, keyward_small)) { 1 } else { 32 };
 
 /// What is held in one registry.
 #[derive(Debug)]
@@ -66,23 +55,6 @@ pub(super) struct Table<K: 'static> {
     orphans: AtomicUsize,
 }
 
-/// Padded, so that two shards never share a cache line (or the pair of lines that is fetched at once).
-#[derive(Debug)]
-#[repr(align(128))]
-struct Shard<K: 'static>(Mutex<Keys<K>>);
-
-/// The held keys of the slow buckets of one shard.
-#[derive(Debug)]
-pub(super) struct Keys<K: 'static> {
-    nodes: HashTable<NonNull<Node<K>>>,
-    /// The last handle is gone (T5).
-    closed: bool,
-}
-
-// SAFETY: the nodes are reached under the mutex only (N2), and keys may be sent, compared and dropped
-// by any thread.
-unsafe impl<K: Send + Sync> Send for Keys<K> {}
-
 /// A slot's word for a slow bucket with `keys` keys.
 const fn slow<K>(keys: usize) -> *mut Node<K> {
     ptr::without_provenance_mut(keys * 2 + 1)
@@ -93,75 +65,12 @@ fn slow_keys<K>(word: *mut Node<K>) -> Option<usize> {
     (word.addr() & 1 == 1).then_some(word.addr() / 2)
 }
 
-/// The bits by which a shard's table goes; all its keys share the low ones.
-const fn spread(hash: u64) -> u64 {
-    hash.rotate_left(32)
-}
-
-impl<K> Keys<K> {
-    /// The node of the key that `matches`, among those of the bucket.
-    fn find(&self, hash: u64, matches: impl Fn(&K) -> bool) -> Option<NonNull<Node<K>>> {
-        let is_it = |node: &NonNull<Node<K>>| {
-            // SAFETY: what is in the table is published and held (T1).
-            unsafe { Node::hash(*node) == hash && matches(Node::key(*node)) }
-        };
-        self.nodes.find(spread(hash), is_it).copied()
-    }
-
-    fn insert(&mut self, node: NonNull<Node<K>>) {
-        // SAFETY: what is in the table, or about to be, is published and held (T1).
-        let spread = |node: &NonNull<Node<K>>| spread(unsafe { Node::hash(*node) });
-        self.nodes.insert_unique(spread(&node), node, spread);
-    }
-
-    fn remove(&mut self, node: NonNull<Node<K>>, hash: u64) {
-        if let Ok(entry) = self.nodes.find_entry(spread(hash), |other| *other == node) {
-            entry.remove();
-        }
-        if self.nodes.is_empty() && self.nodes.capacity() > KEPT_ENTRIES {
-            self.nodes.shrink_to(0, |_| 0);
-        }
-    }
-}
-
-/// A held key, with its shard's mutex held.
-pub(super) struct Contended<'t, K: 'static> {
-    keys: MutexGuard<'t, Keys<K>>,
-    node: NonNull<Node<K>>,
-}
-
-impl<K> Contended<'_, K> {
-    /// Looks at the key's queue.
-    pub(super) fn look<R>(&self, f: impl FnOnce(&mut Queue) -> R) -> R {
-        debug_assert!(!self.keys.nodes.is_empty());
-        // SAFETY: we hold the mutex, and the node is in its table.
-        unsafe { Node::queue(self.node, f) }
-    }
-
-    /// Queues `waiter` and returns the node it waits for.
-    ///
-    /// # Safety
-    ///
-    /// `waiter` is not linked, and stays valid until it is granted or cancelled.
-    pub(super) unsafe fn push(self, waiter: *const Waiter) -> NonNull<Node<K>> {
-        // SAFETY: as the caller says.
-        self.look(|queue| unsafe { queue.push(waiter) });
-        self.node
-    }
-}
-
 impl<K: 'static> Table<K> {
     /// An empty table with one handle.
     pub(super) fn new() -> NonNull<Self> {
-        let shard = |_| {
-            Shard(Mutex::new(Keys {
-                nodes: HashTable::new(),
-                closed: false,
-            }))
-        };
         let table = Box::new(Self {
             slots: array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
-            shards: array::from_fn(shard),
+            shards: array::from_fn(|_| Shard::new()),
             handles: AtomicUsize::new(1),
             orphans: AtomicUsize::new(0),
         });
@@ -175,7 +84,7 @@ impl<K: 'static> Table<K> {
 
     #[inline]
     fn shard(&self, hash: u64) -> MutexGuard<'_, Keys<K>> {
-        lock(&self.shards[hash as usize & (SHARDS - 1)].0)
+        self.shards[hash as usize & (SHARDS - 1)].lock()
     }
 
     /// Whether the bucket is free; a hint, which `publish` decides.
@@ -296,14 +205,8 @@ impl<K: 'static> Table<K> {
             let Some(node) = NonNull::new(word) else {
                 return 0;
             };
-            // Room first: after the CAS there is no way back.
-            // SAFETY: what is in the table is published and held (T1).
-            keys.nodes
-                .reserve(1, |node| spread(unsafe { Node::hash(*node) }));
-            if slot
-                .compare_exchange(word, slow(1), Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
-            {
+            keys.reserve_one(); // after the CAS there is no way back
+            if slot.compare_exchange(word, slow(1), Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 keys.insert(node);
             }
         }
@@ -421,10 +324,7 @@ impl<K: 'static> Table<K> {
             };
             slot.store(word, Ordering::Release);
         }
-        Left {
-            idle,
-            closed: held.keys.closed,
-        }
+        Left { idle, closed: held.keys.closed }
     }
 
     /// How many keys are held.
@@ -465,16 +365,11 @@ impl<K: 'static> Table<K> {
     fn close(&self) {
         self.orphans.fetch_add(1, Ordering::Relaxed);
         for (index, shard) in self.shards.iter().enumerate() {
-            let mut keys = lock(&shard.0);
+            let mut keys = shard.lock();
             for slot in self.slots.iter().skip(index).step_by(SHARDS) {
                 self.flip(slot, &mut keys);
             }
-            let holders = |node: &NonNull<Node<K>>| {
-                // SAFETY: we hold the mutex of the node's shard.
-                unsafe { Node::queue(*node, |queue| queue.holders()) }
-            };
-            let guards = keys.nodes.iter().map(holders).sum();
-            self.orphans.fetch_add(guards, Ordering::Relaxed);
+            self.orphans.fetch_add(keys.holders(), Ordering::Relaxed);
             keys.closed = true;
         }
     }

@@ -191,10 +191,7 @@ where
             // SAFETY: as above; granted or not, the node is held until we let go of it.
             let (news, key) = unsafe {
                 let held = table.contended(node);
-                (
-                    held.look(|queue| (queue.holder(), queue.queued())),
-                    Node::key(node),
-                )
+                (held.look(|queue| (queue.holder(), queue.queued())), Node::key(node))
             };
             self.watch.warn(key, news, cx.waker());
         }

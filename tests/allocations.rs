@@ -1,0 +1,114 @@
+//! In the steady state nothing allocates: not a lock, a wait, a hand-over, a timeout of a free key, a
+//! cancel or an unlock, of new keys and of old ones. And asking for a held key never does.
+//!
+//! A binary of its own, with one test, because it counts what the whole process allocates.
+// In debug builds, waits register with the stall watch, which does allocate.
+#![cfg(not(debug_assertions))]
+#![expect(unsafe_code, reason = "a counting allocator")]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    future::Future,
+    pin::pin,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use keyward::LockRegistry;
+
+struct Counting;
+
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+static BYTES: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: the system's allocator, counted.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.fetch_add(1, Relaxed);
+        BYTES.fetch_add(layout.size(), Relaxed);
+        // SAFETY: passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        BYTES.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: passed on.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// What `f` allocates: calls, and bytes that are still there.
+fn count<T>(f: impl FnOnce() -> T) -> (usize, isize, T) {
+    let (calls, bytes) = (CALLS.load(Relaxed), BYTES.load(Relaxed));
+    let value = f();
+    (CALLS.load(Relaxed) - calls, BYTES.load(Relaxed).cast_signed() - bytes.cast_signed(), value)
+}
+
+fn ready<F: Future>(future: F) -> F::Output {
+    let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+    match pin!(future).poll(&mut cx) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it had to wait"),
+    }
+}
+
+#[test]
+fn steady_state() {
+    let (_, empty, names) = count(LockRegistry::<String>::new);
+    assert!(empty <= 16 * 1024, "an empty registry takes {empty} bytes");
+    let keys: Vec<String> = (0..20_000).map(|n| format!("vol-{n:036}")).collect();
+    let numbers = LockRegistry::<u64>::new();
+    let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+
+    let mut work = |keys: &[String]| {
+        for key in keys {
+            drop(ready(names.lock_named(key.as_str())));
+            drop(ready(names.lock_named("hot")));
+            drop(ready(names.read_named(key)));
+            drop(ready(names.lock_named(key).timeout(Duration::from_secs(5))));
+            let guard = names.try_lock_named(key).unwrap();
+            assert!(names.try_lock_named(key).is_err());
+            let mut cancelled = pin!(names.lock_named(key));
+            let mut granted = pin!(names.lock_named(key));
+            assert!(granted.as_mut().poll(&mut cx).is_pending());
+            assert!(cancelled.as_mut().poll(&mut cx).is_pending());
+            drop(guard);
+            assert!(granted.as_mut().poll(&mut cx).is_ready());
+            drop(ready(numbers.lock_named(&7)));
+        }
+    };
+    work(&keys[..2000]);
+    let (calls, bytes, ()) = count(|| work(&keys[2000..]));
+    assert_eq!((calls, bytes), (0, 0));
+    assert!(names.is_empty());
+
+    // Looking up a held key, in a thread that has no spare nodes to hide behind.
+    let guard = names.try_lock_named("held").unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (calls, _, ()) = count(|| {
+                assert!(names.try_lock_named("held").is_err());
+                let mut wait = pin!(names.lock_named("held"));
+                let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+                assert!(wait.as_mut().poll(&mut cx).is_pending());
+            });
+            assert_eq!(calls, 0);
+        });
+    });
+    drop(guard);
+
+    // What a held 40-byte key takes, and what is left of 10,000 of them.
+    let mut held = Vec::with_capacity(10_000);
+    let (_, before, ()) =
+        count(|| held.extend(keys[..10_000].iter().map(|key| names.try_lock_named(key))));
+    let each = before / 10_000;
+    assert!(each <= 112, "a held key takes {each} bytes");
+    let (_, freed, ()) = count(|| held.clear());
+    let left = before + freed;
+    assert!(left < 10_000, "{left} bytes are left: less than one for each key");
+    drop(names);
+}

@@ -1,0 +1,113 @@
+//! The house rules that a compiler does not check, read off the sources: imports point down only,
+//! each primitive has one door, `unsafe` has its rooms, and files stay small enough to read.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// The floor of each top-level module; DESIGN.md draws the house. A file may import from its own
+/// module and from lower floors.
+const FLOORS: [(&str, u8); 4] = [("error", 0), ("hash", 0), ("sync", 0), ("registry", 1)];
+
+/// Where `unsafe` may stand, and why, is in DESIGN.md.
+const UNSAFE_ROOMS: [&str; 1] = ["registry"];
+
+const MAX_LINES: usize = 500;
+
+fn sources() -> BTreeMap<PathBuf, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut folders = vec![root.clone()];
+    let mut files = BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                files.insert(path.strip_prefix(&root).unwrap().to_owned(), text);
+            }
+        }
+    }
+    assert!(files.len() > 10, "the sources were not found");
+    files
+}
+
+/// The top-level module that a file belongs to.
+fn module(file: &Path) -> String {
+    let first = file.components().next().unwrap().as_os_str().to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// Lines of code, without comments and docs.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.starts_with("//"))
+}
+
+#[test]
+fn imports_point_down() {
+    let floors = BTreeMap::from(FLOORS);
+    for (file, text) in sources() {
+        let this = module(&file);
+        if this == "lib" {
+            continue; // the list of everything
+        }
+        let floor = *floors.get(this.as_str()).unwrap_or_else(|| panic!("no floor for {this}"));
+        for line in code(&text) {
+            for part in line.split("crate::").skip(1) {
+                let end =
+                    part.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(part.len());
+                let other = &part[..end];
+                if let Some(below) = floors.get(other) {
+                    let allowed = other == this || *below < floor;
+                    assert!(allowed, "{}: {line}: {other} is not below {this}", file.display());
+                } else {
+                    assert!(other.is_empty(), "{}: {line}: no floor for {other}", file.display());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn shared_primitives_come_through_one_door() {
+    for (file, text) in sources() {
+        // The stall watch is no lock path: it exists in debug builds only, and not in models.
+        if ["sync.rs", "registry/stall.rs"].iter().any(|door| file == Path::new(door)) {
+            continue;
+        }
+        for line in code(&text) {
+            for banned in ["sync::atomic", "std::cell::UnsafeCell", "std::sync::Mutex", "loom::"] {
+                let found = line.contains(banned) && !line.contains("crate::sync");
+                assert!(
+                    !found,
+                    "{}: {line}: use crate::sync, so that models see it",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_has_its_rooms() {
+    for (file, text) in sources() {
+        let allowed = UNSAFE_ROOMS.contains(&module(&file).as_str());
+        for line in code(&text) {
+            let word =
+                line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == "unsafe");
+            assert!(allowed || !word, "{}: {line}", file.display());
+        }
+    }
+}
+
+#[test]
+fn files_are_short_and_have_a_head() {
+    for (file, text) in sources() {
+        let lines = text.lines().count();
+        assert!(lines <= MAX_LINES, "{}: {lines} lines", file.display());
+        assert!(text.starts_with("//!"), "{} has no head comment", file.display());
+    }
+}

@@ -1,0 +1,98 @@
+//! Callers that are not async.
+
+use std::{panic, sync::mpsc, thread};
+
+use crate::Names;
+
+#[test]
+fn a_free_key_is_locked() {
+    let names = Names::new();
+    let guard = names.blocking_lock_named("a");
+    assert!(names.try_lock_named("a").is_err());
+    drop(guard);
+    assert!(names.is_empty());
+}
+
+#[test]
+fn a_thread_waits_its_turn() {
+    let names = Names::new();
+    let guard = names.blocking_lock_named("a");
+    let (send, order) = mpsc::channel();
+    let threads: Vec<_> = (0..4)
+        .map(|n| {
+            let (names, send) = (names.clone(), send.clone());
+            let thread = thread::spawn({
+                let names = names.clone();
+                move || {
+                    let _guard = names.blocking_lock_named("a");
+                    send.send(n).unwrap();
+                }
+            });
+            while names.waiters("a") != n + 1 {
+                thread::yield_now();
+            }
+            thread
+        })
+        .collect();
+    drop(guard);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    assert!(order.iter().take(4).eq(0..4));
+    assert!(names.is_empty());
+}
+
+#[tokio::test]
+async fn it_panics_within_a_runtime() {
+    let names = Names::new();
+    let inner = names.clone();
+    let blocked = tokio::spawn(async move { drop(inner.blocking_lock_named("a")) });
+    let panic = blocked.await.unwrap_err().into_panic();
+    let message = panic.downcast_ref::<String>().map(String::as_str);
+    let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap();
+    assert!(message.contains("Cannot block the current thread from within a runtime"), "{message}");
+    assert!(names.is_empty());
+}
+
+#[test]
+fn the_panic_points_at_the_caller() {
+    let (send, seen) = mpsc::channel();
+    let send = std::sync::Mutex::new(send);
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if thread::current().name() == Some("points-at-the-caller") {
+            let location = info.location().unwrap();
+            send.lock().unwrap().send((location.file().to_owned(), location.line())).unwrap();
+        }
+    }));
+    let line = thread::Builder::new()
+        .name("points-at-the-caller".to_owned())
+        .spawn(|| {
+            let names = Names::new();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let asked = panic::catch_unwind(panic::AssertUnwindSafe(|| {
+                runtime.block_on(async { drop(names.blocking_lock_named("a")) });
+            }));
+            assert!(asked.is_err());
+            line!() - 3
+        })
+        .unwrap()
+        .join()
+        .unwrap();
+    panic::set_hook(hook);
+    assert_eq!(seen.recv().unwrap(), (file!().to_owned(), line));
+}
+
+#[tokio::test]
+async fn it_is_right_in_spawn_blocking() {
+    let names = Names::new();
+    let guard = names.lock_named("a").await;
+    let inner = names.clone();
+    let blocking = tokio::task::spawn_blocking(move || drop(inner.blocking_lock_named("a")));
+    while names.waiters("a") == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(guard);
+    blocking.await.unwrap();
+    assert!(names.is_empty());
+}
