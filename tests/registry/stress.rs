@@ -3,7 +3,10 @@
 use std::{
     future::Future,
     pin::pin,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -63,7 +66,7 @@ async fn poll_and_drop<F: Future>(future: F, polls: u64) -> Option<F::Output> {
     None
 }
 
-async fn mixed_work(names: Names, inside: &'static [AtomicU64], seed: u64, rounds: u64) {
+async fn mixed_work(names: Names, inside: Arc<[AtomicU64]>, seed: u64, rounds: u64) {
     let mut random = Random(seed);
     for _ in 0..rounds {
         let number = random.below(inside.len() as u64) as usize;
@@ -104,8 +107,8 @@ async fn mixed_work(names: Names, inside: &'static [AtomicU64], seed: u64, round
     }
 }
 
-fn counters(keys: usize) -> &'static [AtomicU64] {
-    Box::leak((0..keys).map(|_| AtomicU64::new(0)).collect())
+fn counters(keys: usize) -> Arc<[AtomicU64]> {
+    (0..keys).map(|_| AtomicU64::new(0)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -114,7 +117,7 @@ async fn everything_at_once() {
     let inside = counters(8);
     let mut tasks = JoinSet::new();
     for seed in 0..64 {
-        tasks.spawn(mixed_work(names.clone(), inside, seed, 1500));
+        tasks.spawn(mixed_work(names.clone(), inside.clone(), seed, 1500));
     }
     tasks.join_all().await;
     assert!(names.is_empty());
@@ -128,7 +131,7 @@ async fn ten_thousand_tasks_on_a_hundred_keys() {
     let inside = counters(100);
     let mut tasks = JoinSet::new();
     for task in 0..10_000 {
-        let names = names.clone();
+        let (names, inside) = (names.clone(), inside.clone());
         tasks.spawn(async move {
             for step in 0..3 {
                 let key = (task + step * 31) % 100;
@@ -151,7 +154,7 @@ async fn aborted_tasks_leave_nothing() {
     for round in 0..50 {
         let mut tasks = JoinSet::new();
         for seed in 0..32 {
-            tasks.spawn(mixed_work(names.clone(), inside, round * 100 + seed, 1000));
+            tasks.spawn(mixed_work(names.clone(), inside.clone(), round * 100 + seed, 1000));
         }
         yield_now().await;
         tasks.shutdown().await;
