@@ -15,8 +15,17 @@ pub(crate) use loom::{
         atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, fence},
     },
     thread::LocalKey,
-    thread_local,
 };
+
+/// Loom's `thread_local!` does not know std's `const { .. }` initialisers.
+#[cfg(keyward_loom)]
+macro_rules! per_thread {
+    ($(static $name:ident: $type:ty = const $init:block;)*) => {
+        ::loom::thread_local! { $(static $name: $type = $init;)* }
+    };
+}
+#[cfg(keyward_loom)]
+pub(crate) use per_thread as thread_local;
 
 #[cfg(not(keyward_loom))]
 mod native {

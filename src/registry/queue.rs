@@ -66,6 +66,15 @@ impl Waiter {
         self.granted.load(Ordering::Acquire)
     }
 
+    /// Called by its owner when it has seen the grant: nobody else touches it any more (Q2).
+    #[inline]
+    pub(super) fn assert_let_go(&self) {
+        if cfg!(any(debug_assertions, keyward_loom)) {
+            // SAFETY: as above; a model sees it if somebody does.
+            unsafe { self.links(|links| assert!(links.waker.is_none())) };
+        }
+    }
+
     /// # Safety
     ///
     /// The caller holds the shard's mutex, and runs no other access to these links within `f`.

@@ -26,8 +26,8 @@
 //! Orderings: the lock CAS is `AcqRel`: `Acquire` for what the last holder did, `Release` for the
 //! node's contents, read by whoever flips. (`Acquire` alone is a race that x86 hides.) The unlock CAS
 //! is `Release`. The flip is `AcqRel`, and reads the node only after it has succeeded: before, the
-//! node may be released, recycled and published with another key. Stores to a slot under the mutex
-//! are `Release`, because the next fast lock does not take the mutex.
+//! node may be released, recycled and published with another key. The store
+//! that frees a slot under the mutex is `Release`, because the next fast lock does not take the mutex.
 
 use std::{array, ptr, ptr::NonNull};
 
@@ -38,7 +38,7 @@ use super::{
     queue::{Queue, Waiter, WakeBatch},
     shard::{Contended, Keys, Shard},
 };
-use crate::sync::{AtomicPtr, AtomicUsize, MutexGuard, Ordering, fence};
+use crate::sync::{AtomicPtr, AtomicUsize, MutexGuard, Ordering, UnsafeCell, fence};
 
 /// 8 KiB. More slots are no faster while they fit the cache and slower when they do not; fewer make
 /// buckets collide. Models and `--cfg keyward_small` have few, so that everything meets.
@@ -53,6 +53,9 @@ pub(super) struct Table<K: 'static> {
     handles: AtomicUsize,
     /// Guards left when the last handle went, plus one while it is going (T5).
     orphans: AtomicUsize,
+    /// Read by who is about to end a hold, written by who frees the table: compiles to nothing, and
+    /// lets a model see it if the second is not after the first (T5).
+    life: UnsafeCell<()>,
 }
 
 /// A slot's word for a slow bucket with `keys` keys.
@@ -73,6 +76,7 @@ impl<K: 'static> Table<K> {
             shards: array::from_fn(|_| Shard::new()),
             handles: AtomicUsize::new(1),
             orphans: AtomicUsize::new(0),
+            life: UnsafeCell::new(()),
         });
         NonNull::from(Box::leak(table))
     }
@@ -137,7 +141,7 @@ impl<K: 'static> Table<K> {
             if let Some(count) = slow_keys(slot.load(Ordering::Relaxed)) {
                 let node = spare.into_node();
                 keys.insert(node);
-                slot.store(slow(count + 1), Ordering::Release);
+                slot.store(slow(count + 1), Ordering::Relaxed); // leads to the mutex
                 return Ok(node);
             }
             match self.publish(spare) {
@@ -223,6 +227,7 @@ impl<K: 'static> Table<K> {
         // table is not touched, and the node is ours (T3).
         unsafe {
             let table = Node::table(node);
+            (*table).life.with(|_| ());
             let slot = (*table).slot(Node::hash(node));
             let unlock = slot.compare_exchange(
                 node.as_ptr(),
@@ -386,6 +391,7 @@ impl<K: 'static> Table<K> {
         unsafe {
             if (*table).orphans.fetch_sub(1, Ordering::Release) == 1 {
                 fence(Ordering::Acquire);
+                (*table).life.with_mut(|_| ());
                 drop(Box::from_raw(table.cast_mut()));
             }
         }

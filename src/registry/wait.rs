@@ -164,6 +164,7 @@ where
         let mut fresh = None;
         loop {
             if waiter.is_granted() {
+                waiter.assert_let_go();
                 self.watch.stop();
                 return Poll::Ready(node);
             }
