@@ -1,1 +1,1 @@
-//! Nothing: the benches are beside this file.
+//! Nothing: what this crate is for are the benches beside this folder.

@@ -1,0 +1,87 @@
+//! Rounds, medians, tables, and the figures at the end.
+
+use std::{collections::BTreeMap, time::Instant};
+
+/// What a run has measured.
+pub(crate) struct Report {
+    pub(crate) quick: bool,
+    words: Vec<String>,
+    start: Instant,
+    /// Medians by (workload, contestant).
+    medians: BTreeMap<(&'static str, &'static str), Row>,
+    figures: Vec<String>,
+}
+
+/// One contestant in one workload.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    pub(crate) ns: f64,
+    /// Median of the per-round ratios to the first contestant, which is T.
+    pub(crate) ratio: f64,
+}
+
+/// One contestant's run of a workload: nanoseconds of one operation, or none if it has no such thing.
+pub(crate) type Run = (&'static str, Box<dyn FnMut(usize) -> Option<f64>>);
+
+impl Report {
+    pub(crate) fn new(quick: bool, words: Vec<String>) -> Self {
+        let (medians, figures) = (BTreeMap::new(), Vec::new());
+        Self { quick, words, start: Instant::now(), medians, figures }
+    }
+
+    /// Whether a workload is asked for.
+    pub(crate) fn wants(&self, workload: &str) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| workload.contains(word.as_str()))
+    }
+
+    /// Runs the rounds of one workload and prints its table. The first contestant is T.
+    pub(crate) fn workload(&mut self, workload: &'static str, mut runs: Vec<Run>) {
+        if !self.wants(workload) {
+            return;
+        }
+        let (warm, rounds) = if self.quick { (1, 7) } else { (2, 21) };
+        let mut samples: Vec<Vec<f64>> = vec![Vec::new(); runs.len()];
+        for round in 0..warm + rounds {
+            for turn in 0..runs.len() {
+                let which = (turn + round) % runs.len();
+                if let Some(ns) = (runs[which].1)(round)
+                    && round >= warm
+                {
+                    samples[which].push(ns);
+                }
+            }
+        }
+        println!("\n{workload}\n{:>10} {:>8}", "ns", "x T");
+        for (which, (name, _)) in runs.iter().enumerate() {
+            if samples[which].is_empty() {
+                continue;
+            }
+            let paired = samples[which].iter().zip(&samples[0]).map(|(ns, t)| ns / t).collect();
+            let row = Row { ns: median(samples[which].clone()), ratio: median(paired) };
+            println!("{:>10.1} {:>8.2}  {name}", row.ns, row.ratio);
+            self.medians.insert((workload, name), row);
+        }
+    }
+
+    pub(crate) fn get(&self, workload: &'static str, name: &'static str) -> Option<Row> {
+        self.medians.get(&(workload, name)).copied()
+    }
+
+    /// Notes one figure; `None` if this run has not measured it.
+    pub(crate) fn figure(&mut self, id: &str, value: Option<f64>, unit: &str, goal: &str) {
+        let value = value.map_or_else(|| "n/a".to_owned(), |value| format!("{value:.2}"));
+        self.figures.push(format!("figure {id} {value} {unit} goal {goal}"));
+    }
+
+    pub(crate) fn finish(self) {
+        println!("\n{:.0} s\n", self.start.elapsed().as_secs_f64());
+        for figure in self.figures {
+            println!("{figure}");
+        }
+    }
+}
+
+pub(crate) fn median(mut samples: Vec<f64>) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+}
