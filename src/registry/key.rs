@@ -72,13 +72,26 @@ where
     fn write_to(&self, old: &mut K) {
         // Which types these are is known at compile time, so that all this chooses at no cost.
         match ((old as &mut dyn Any).downcast_mut::<String>(), as_str(self)) {
-            (Some(old), Some(text)) => {
-                // Half the instructions of `str::clone_into`, which moves the string out and back.
-                old.clear();
-                old.push_str(text);
-            }
+            (Some(old), Some(text)) => overwrite(old, text),
             _ => *old = self.to_key(),
         }
+    }
+}
+
+/// `*old = text.to_owned()`, in the old buffer. Ten instructions less than `clear` and `push_str`, and
+/// half of `str::clone_into`, which moves the string out and back.
+#[inline(always)]
+fn overwrite(old: &mut String, text: &str) {
+    if old.capacity() < text.len() {
+        *old = text.to_owned();
+        return;
+    }
+    // SAFETY: the buffer is ours and has room for the text, which is UTF-8 and, being borrowed from
+    // elsewhere, does not overlap it.
+    unsafe {
+        let bytes = old.as_mut_vec();
+        bytes.as_mut_ptr().copy_from_nonoverlapping(text.as_ptr(), text.len());
+        bytes.set_len(text.len());
     }
 }
 

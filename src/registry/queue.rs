@@ -12,7 +12,7 @@
 //! Q4. After `grant` with room in the batch, the front waiter does not fit beside those who hold. So
 //!     whoever changes what fits (a release, an unlink at the front) calls `grant`.
 
-use std::{marker::PhantomPinned, ptr, task::Waker};
+use std::{marker::PhantomPinned, mem::MaybeUninit, ptr, task::Waker};
 
 use super::stall::{Holder, Origin};
 use crate::sync::{AtomicBool, Ordering, UnsafeCell};
@@ -237,7 +237,9 @@ impl Queue {
             self.holder = Holder::new(origin);
             // SAFETY: it is linked here; Q2: its waker is out before the flag is set.
             unsafe {
-                batch.push(self.unlink(front));
+                if let Some(waker) = self.unlink(front) {
+                    batch.push(waker);
+                }
                 (*front).granted.store(true, Ordering::Release);
             }
             granted += 1;
@@ -246,12 +248,13 @@ impl Queue {
     }
 }
 
-/// Wakers collected under a mutex, to be woken when it is released. On the stack, so that a hand-over
-/// allocates nothing.
-#[derive(Debug, Default)]
+/// Wakers collected under a mutex, to be woken when it is released. On the stack and uninitialised, so
+/// that a hand-over neither allocates nor clears what it does not use.
+#[derive(Debug)]
 pub(super) struct WakeBatch {
+    /// The first `len` are initialised.
     len: usize,
-    wakers: [Option<Waker>; Self::ROOM],
+    wakers: [MaybeUninit<Waker>; Self::ROOM],
 }
 
 impl WakeBatch {
@@ -259,21 +262,30 @@ impl WakeBatch {
     /// batches at the least number of threads.
     const ROOM: usize = if cfg!(keyward_loom) { 1 } else { 8 };
 
+    #[inline]
+    pub(super) const fn new() -> Self {
+        Self { len: 0, wakers: [const { MaybeUninit::uninit() }; Self::ROOM] }
+    }
+
+    #[inline]
     const fn is_full(&self) -> bool {
         self.len == Self::ROOM
     }
 
-    fn push(&mut self, waker: Option<Waker>) {
-        self.wakers[self.len] = waker;
+    #[inline]
+    const fn push(&mut self, waker: Waker) {
+        self.wakers[self.len] = MaybeUninit::new(waker);
         self.len += 1;
     }
 
-    /// Never call it under a mutex: a waker runs its runtime's code.
+    /// Never call it under a mutex: a waker runs its runtime's code. If one panics, the rest are lost
+    /// but not dropped twice.
+    #[inline]
     pub(super) fn wake(&mut self) {
-        for waker in &mut self.wakers[..std::mem::take(&mut self.len)] {
-            if let Some(waker) = waker.take() {
-                waker.wake();
-            }
+        let len = std::mem::take(&mut self.len);
+        for waker in &self.wakers[..len] {
+            // SAFETY: one of the first `len`, and taken once: `len` is 0 now.
+            unsafe { waker.assume_init_read() }.wake();
         }
     }
 }

@@ -248,7 +248,7 @@ impl<K: 'static> Table<K> {
     #[cold]
     #[inline(never)]
     unsafe fn release_slow(table: *const Self, node: NonNull<Node<K>>) {
-        let mut batch = WakeBatch::default();
+        let mut batch = WakeBatch::new();
         // SAFETY: the caller's hold keeps node and table until its share is given back, the mutex
         // does until `hand_over` lets go of it.
         let left = unsafe {
@@ -284,7 +284,7 @@ impl<K: 'static> Table<K> {
                 Self::release(node);
                 return;
             }
-            let mut batch = WakeBatch::default();
+            let mut batch = WakeBatch::new();
             let waker = held.look(|queue| queue.unlink(waiter));
             self.hand_over(held, &mut batch); // readers behind a writer may fit now
             batch.wake();
