@@ -102,7 +102,7 @@ async fn one_of_two<C: Contestant>(
     while MET.load(Ordering::SeqCst) < 2 {
         spins += 1;
         // Now and then, because the other may be in this worker's own queue.
-        if pace.spin && spins % 10_000 != 0 {
+        if pace.spin && !spins.is_multiple_of(10_000) {
             spin_loop();
         } else {
             yield_now().await;

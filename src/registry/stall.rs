@@ -43,7 +43,7 @@ mod imp {
     #[derive(Debug)]
     pub(in crate::registry) struct Watch;
 
-    #[allow(clippy::unused_self, reason = "the twin below uses it")]
+    #[allow(clippy::needless_pass_by_ref_mut, reason = "the twin below needs it")]
     impl Watch {
         #[inline(always)]
         pub(in crate::registry) const fn new(_: Origin) -> Self {
