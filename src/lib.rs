@@ -23,12 +23,12 @@
 //! | you have | use |
 //! |---|---|
 //! | data with one owner, locked for a moment, nothing awaited meanwhile | `std::sync::Mutex` |
-//! | data with one owner, something awaited while it is locked | [`tokio::sync::Mutex`] |
+//! | data with one owner, something awaited while it is locked | `tokio::sync::Mutex` |
 //! | many resources known by name or id, touched by tasks of one process | [`LockRegistry`] |
 //! | ... read by many, changed by few | [`LockRegistry::read_named`] and `lock_named` |
 //! | ... several at once | [`LockRegistry::lock_all`] |
 //! | ... from code that is not async | [`LockRegistry::blocking_lock_named`] |
-//! | at most n at once, whoever they are | [`tokio::sync::Semaphore`] |
+//! | at most n at once, whoever they are | `tokio::sync::Semaphore` |
 //! | one computation whose result all callers want | a cache with single flight, not a lock |
 //! | contenders in several processes, or on several hosts | not this release: leases by URL are being built |
 //!

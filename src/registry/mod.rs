@@ -73,7 +73,7 @@ use crate::{error::TryLockError, hash::RandomState};
 ///
 /// # When not to use it
 ///
-/// To protect data that has one owner, use [`tokio::sync::Mutex`], or a `std::sync::Mutex` if nothing
+/// To protect data that has one owner, use `tokio::sync::Mutex`, or a `std::sync::Mutex` if nothing
 /// is awaited while holding it. A registry does not reach beyond its process.
 ///
 /// # Deadlocks
