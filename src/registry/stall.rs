@@ -59,6 +59,9 @@ mod imp {
         pub(in crate::registry) const fn set(&mut self, _: &Waker) {}
 
         #[inline(always)]
+        pub(in crate::registry) const fn renew(&mut self, _: &Waker) {}
+
+        #[inline(always)]
         pub(in crate::registry) const fn stop(&mut self) {}
 
         #[inline(always)]
@@ -142,6 +145,14 @@ mod imp {
             self.wait = Some(Wait { since, limit: FIRST, alarm });
         }
 
+        /// Wakes another task when it is time: the future is polled from there now.
+        pub(in crate::registry) fn renew(&mut self, waker: &Waker) {
+            if let Some(wait) = &mut self.wait {
+                ALARMS.remove(wait.alarm);
+                wait.alarm = ALARMS.add(wait.since + wait.limit, waker.clone());
+            }
+        }
+
         /// Stops it; to be called once the future is queued no more.
         pub(in crate::registry) fn stop(&mut self) {
             if let Some(wait) = self.wait.take() {
@@ -171,8 +182,7 @@ mod imp {
                 "still waiting for a named lock"
             );
             wait.limit *= 2;
-            ALARMS.remove(wait.alarm);
-            wait.alarm = ALARMS.add(wait.since + wait.limit, waker.clone());
+            self.renew(waker);
         }
     }
 

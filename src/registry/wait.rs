@@ -185,6 +185,9 @@ where
                     }
                 }
             };
+            if old.is_some() {
+                self.watch.renew(cx.waker());
+            }
             drop(old); // foreign code, and the mutex is released
             break;
         }

@@ -52,6 +52,11 @@ fn a_long_wait_names_the_holder() {
             let held_at = line!() - 1;
             let mut again = std::pin::pin!(names.lock_named("vol\n1"));
             let waits_at = line!() - 1;
+            // It begins in one task and goes on in another: the warning follows it.
+            let mut elsewhere = tokio_test::task::spawn(());
+            elsewhere.enter(|cx, _| {
+                assert!(std::future::Future::poll(again.as_mut(), cx).is_pending());
+            });
             let warned = std::future::poll_fn(|cx| {
                 assert!(std::future::Future::poll(again.as_mut(), cx).is_pending());
                 warnings.try_recv().map_or(std::task::Poll::Pending, std::task::Poll::Ready)
