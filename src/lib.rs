@@ -60,15 +60,57 @@
 //!
 //! [How it is built, and why](_documentation::design); [what has changed](_documentation::changelog).
 
+#[cfg(not(keyward_loom))]
+mod acquire;
+#[cfg(not(keyward_loom))]
+mod backend;
+#[cfg(not(keyward_loom))]
+pub mod contract;
+#[cfg(not(keyward_loom))]
+mod erased;
 mod error;
+#[cfg(not(keyward_loom))]
+mod handover;
 pub mod hash;
+#[cfg(not(keyward_loom))]
+mod lease;
+#[cfg(not(keyward_loom))]
+mod locks;
+mod name;
 mod registry;
+#[cfg(not(keyward_loom))]
+mod runtime;
 mod sync;
+#[cfg(not(keyward_loom))]
+mod token;
+#[cfg(not(keyward_loom))]
+mod url;
+#[cfg(not(keyward_loom))]
+mod watch;
 
+#[cfg(not(keyward_loom))]
 pub use crate::{
-    error::{Elapsed, TryLockError},
-    registry::{LockRegistry, NamedGuard, NamedGuards, NamedReadGuard, ToKey, futures},
+    acquire::Acquire,
+    backend::memory,
+    contract::{Capability, Fencing, Mode, Occupancy, Owner},
+    lease::{Lease, Leases, Released},
+    locks::{Locks, LocksBuilder, Status},
+    token::FencingToken,
+    watch::{LeaseState, LossReason, LossSignal},
 };
+pub use crate::{
+    error::{Elapsed, Error, ErrorKind, TryLockError},
+    name::LockName,
+    registry::{LockRegistry, NamedGuard, NamedGuards, NamedReadGuard, ToKey},
+};
+
+pub mod futures {
+    #![doc = include_str!("futures.md")]
+
+    pub use crate::registry::futures::{LockAll, LockNamed, ReadNamed, Timeout};
+    #[cfg(not(keyward_loom))]
+    pub use crate::{acquire::Acquiring, watch::Lost};
+}
 
 /// The documents that come with the crate.
 pub mod _documentation {

@@ -1,38 +1,5 @@
-//! The futures that a [`LockRegistry`](crate::LockRegistry) returns.
-//!
-//! They have names, so that they can be kept in a struct, and they are polled by `&mut` in
-//! `tokio::select!` loops without losing their place:
-//!
-//! ```
-//! # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
-//! use std::{pin::pin, time::Duration};
-//!
-//! let registry = keyward::LockRegistry::<String>::new();
-//! let busy = registry.lock_named("vol-1").await;
-//! tokio::spawn(async move {
-//!     tokio::time::sleep(Duration::from_secs(3)).await;
-//!     drop(busy);
-//! });
-//!
-//! let mut wait = pin!(registry.lock_named("vol-1"));
-//! let mut tick = tokio::time::interval(Duration::from_secs(1));
-//! let guard = loop {
-//!     tokio::select! {
-//!         guard = &mut wait => break guard,
-//!         _ = tick.tick() => println!("still waiting for vol-1"),
-//!     }
-//! };
-//! assert_eq!(guard.name(), "vol-1");
-//! # }
-//! ```
-//!
-//! All of them do nothing until they are polled, and stay pending once they have returned their
-//! result ([`FusedFuture`]). Dropping one at any point loses the place in the queue and nothing else:
-//! a lock that has just been handed to it goes to the next in the queue.
-//!
-//! A future that has been polled and is then neither polled nor dropped keeps its place. When its
-//! turn comes, the lock is handed to it, and the key stays locked. Every fair lock has this trap; do
-//! not let a `select!` loop sit in another branch with a queued future beside it.
+//! The futures of a [`LockRegistry`](crate::LockRegistry); what they have in common is in
+//! [`futures`](crate::futures).
 
 use std::{
     fmt,

@@ -19,7 +19,7 @@
 #![allow(unsafe_code, reason = "measured: half the time of the safe design; see DESIGN.md")]
 
 mod ask;
-pub mod futures;
+pub(crate) mod futures;
 mod guard;
 mod key;
 mod node;

@@ -1,0 +1,358 @@
+//! The queue of this process in front of every backend, and what is passed along in it.
+//!
+//! A task that wants a name first waits for its *turn*, in a [`LockRegistry`] keyed by the backend's
+//! native key; only who has the turn asks the backend. So the store sees one waiter of this process
+//! for each name, local waiters are served in order, and whatever a store thinks of asking twice
+//! (re-entrancy of sessions, of file descriptors) cannot happen.
+//!
+//! An exclusive hold keeps the turn until it is released. A release with somebody in the queue may
+//! *hand over*: the backend's hold stays as it is, with a new token, and goes to the next turn. The
+//! backend says how often ([`Hold::pass_on`](crate::contract::Hold::pass_on)). Readers give the turn
+//! back once they hold, and *join* each other's hold as long as the backend lets them.
+//!
+//! Invariants:
+//!
+//! * **H1** Who calls the backend for a key has that key's turn, but for tries of shared holds, which
+//!   do not wait.
+//! * **H2** A hold that is kept for handing over is there only while somebody has the turn or is
+//!   queued for it: whoever leaves the queue in any way looks after it ([`Leaving`]), and the last one
+//!   to leave finds the turn free and frees the hold.
+//! * **H3** A hold is dropped before the turn that covers it: the next one must not meet it at the
+//!   store.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+
+use crate::{
+    contract::{Mode, Request, Wait},
+    erased::{AnyBackend, AnyHold, BoxHold},
+    error::Error,
+    name::LockName,
+    registry::{LockRegistry, NamedGuard},
+};
+
+type Key = Vec<u8>;
+
+/// One backend, and the queue in front of it.
+pub(crate) struct Gate {
+    pub(crate) backend: Box<dyn AnyBackend>,
+    /// The backend's name, for errors and logs.
+    pub(crate) label: &'static str,
+    pub(crate) polite: Option<Duration>,
+    pub(crate) closed: CancellationToken,
+    turns: LockRegistry<Key>,
+    kept: Kept,
+    /// Counts the holds that are out.
+    holds: TaskTracker,
+}
+
+/// What a turn finds besides itself.
+#[derive(Default)]
+struct Kept {
+    /// How many there are, so that nobody takes the mutex to find none.
+    count: AtomicUsize,
+    map: Mutex<HashMap<Key, Keep>>,
+}
+
+enum Keep {
+    /// For the next turn.
+    HandedOver(BoxHold),
+    /// For readers to join.
+    Readers(Weak<Readers>),
+}
+
+impl Kept {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Keep>> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_empty(&self) -> bool {
+        // A hold is kept before its turn is given up, and a turn is a synchronising handshake: who
+        // has the turn after it sees the count.
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    fn put(&self, key: &[u8], keep: Keep) {
+        let mut map = self.lock();
+        let old = map.insert(key.to_vec(), keep);
+        self.count.store(map.len(), Ordering::Relaxed);
+        drop(map);
+        drop(old); // frees a hold, if at all: not under our mutex
+    }
+
+    fn remove_if(&self, key: &[u8], condition: impl FnOnce(&Keep) -> bool) -> Option<Keep> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut map = self.lock();
+        let keep = if map.get(key).is_some_and(condition) { map.remove(key) } else { None };
+        self.count.store(map.len(), Ordering::Relaxed);
+        keep
+    }
+
+    fn take_handed_over(&self, key: &[u8]) -> Option<BoxHold> {
+        match self.remove_if(key, |keep| matches!(keep, Keep::HandedOver(_))) {
+            Some(Keep::HandedOver(hold)) => Some(hold),
+            _ => None,
+        }
+    }
+
+    fn readers(&self, key: &[u8]) -> Option<Arc<Readers>> {
+        if self.is_empty() {
+            return None;
+        }
+        match self.lock().get(key) {
+            Some(Keep::Readers(readers)) => readers.upgrade(),
+            _ => None,
+        }
+    }
+}
+
+impl Gate {
+    pub(crate) fn new(backend: Box<dyn AnyBackend>, polite: Option<Duration>) -> Self {
+        Self {
+            label: backend.capability().backend,
+            backend,
+            polite,
+            closed: CancellationToken::new(),
+            turns: LockRegistry::new(),
+            kept: Kept::default(),
+            holds: TaskTracker::new(),
+        }
+    }
+
+    /// Waits for the turn and for the backend; `None` if the wait that was asked for is over.
+    ///
+    /// Cancel-safe: whatever is dropped, [`Leaving`] is dropped last.
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        name: &LockName,
+        key: Cow<'_, [u8]>,
+        mode: Mode,
+        wait: Wait,
+    ) -> Result<Option<Held>, Error> {
+        let key: &[u8] = &key;
+        let _leaving = Leaving { gate: self, key };
+        let turn = match wait {
+            Wait::No => self.turns.try_lock_named(key).ok(),
+            Wait::Until(_) | Wait::Forever => Some(self.turns.lock_named(key).await),
+        };
+        let Some(turn) = turn else {
+            // A try of a shared hold need not stand in the queue: readers in front of it may be
+            // about to share. Whether it may overtake those who wait is the backend's to say.
+            return match mode {
+                Mode::Exclusive => Ok(None),
+                Mode::Shared => self.read(name, key, wait).await,
+            };
+        };
+        match mode {
+            Mode::Exclusive => {
+                let hold = match self.kept.take_handed_over(key) {
+                    Some(hold) => Some(hold),
+                    None => self.ask(name, mode, wait).await?,
+                };
+                let token = self.holds.token();
+                let gate = Arc::clone(self);
+                Ok(hold.map(|hold| Held::Alone(Alone { hold, turn, gate, _out: token }.into())))
+            }
+            Mode::Shared => {
+                drop(self.kept.take_handed_over(key));
+                self.read(name, key, wait).await
+            }
+        }
+    }
+
+    /// Joins the readers of this process, or asks the backend.
+    async fn read(
+        self: &Arc<Self>,
+        name: &LockName,
+        key: &[u8],
+        wait: Wait,
+    ) -> Result<Option<Held>, Error> {
+        if let Some(readers) = self.kept.readers(key)
+            && readers.hold().admits_reader()
+        {
+            return Ok(Some(Held::Together(readers)));
+        }
+        let Some(hold) = self.ask(name, Mode::Shared, wait).await? else {
+            return Ok(None);
+        };
+        let (gate, token) = (Arc::clone(self), self.holds.token());
+        let readers = Readers { hold: Some(hold), key: key.to_vec(), gate, _out: token };
+        let readers = Arc::new(readers);
+        self.kept.put(key, Keep::Readers(Arc::downgrade(&readers)));
+        Ok(Some(Held::Together(readers)))
+    }
+
+    async fn ask(&self, name: &LockName, mode: Mode, wait: Wait) -> Result<Option<BoxHold>, Error> {
+        let mut request = Request::new(mode, wait);
+        request.polite = self.polite;
+        self.backend.acquire(name, request).await
+    }
+
+    /// How many tasks of this process are queued for the key, without the one who has the turn.
+    pub(crate) fn waiters(&self, key: &[u8]) -> usize {
+        self.turns.waiters(key)
+    }
+
+    /// Waits until no hold is out, once no new one can be had.
+    pub(crate) async fn wait_until_unused(&self) {
+        self.holds.close();
+        self.holds.wait().await;
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate")
+            .field("backend", &self.backend)
+            .field("polite", &self.polite)
+            .field("turns", &self.turns)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Restores H2 when somebody leaves the queue of a key: frees a hold that nobody will come for.
+struct Leaving<'a> {
+    gate: &'a Gate,
+    key: &'a [u8],
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if self.gate.kept.is_empty() {
+            return;
+        }
+        // Not free: then somebody has the turn, and looks after it when he leaves.
+        if let Ok(_turn) = self.gate.turns.try_lock_named(self.key) {
+            drop(self.gate.kept.take_handed_over(self.key));
+        }
+    }
+}
+
+/// A hold, as a lease keeps it.
+pub(crate) enum Held {
+    Alone(DropAlone),
+    Together(Arc<Readers>),
+}
+
+impl Held {
+    pub(crate) fn hold(&self) -> &dyn AnyHold {
+        match self {
+            Self::Alone(alone) => &*alone.0.as_ref().expect("taken only to be dropped").hold,
+            Self::Together(readers) => readers.hold(),
+        }
+    }
+
+    /// Frees it, with the backend's word; false if it was ours no more.
+    ///
+    /// Cancel-safe: it is freed all the same.
+    pub(crate) async fn release(self) -> Result<bool, Error> {
+        match self {
+            Self::Alone(mut alone) => match alone.0.take() {
+                Some(alone) => alone.release().await,
+                None => Ok(true),
+            },
+            // The last reader asks the backend; for the others the hold lives on.
+            Self::Together(readers) => match Arc::into_inner(readers) {
+                Some(mut readers) => {
+                    let hold = readers.hold.take();
+                    drop(readers); // nobody joins any more
+                    match hold {
+                        Some(hold) => hold.release().await,
+                        None => Ok(true),
+                    }
+                }
+                None => Ok(true),
+            },
+        }
+    }
+}
+
+/// An exclusive hold and the turn that covers it. The order of the fields is H3.
+struct Alone {
+    hold: BoxHold,
+    turn: NamedGuard<Key>,
+    gate: Arc<Gate>,
+    _out: TaskTrackerToken,
+}
+
+impl Alone {
+    /// Gives the hold to the next task of this process, if there is one and the backend allows it.
+    fn hand_over(mut self) -> Result<(), Self> {
+        let key = self.turn.name();
+        if self.gate.turns.waiters(key) == 0 || !self.hold.pass_on() {
+            return Err(self);
+        }
+        let Self { hold, turn, gate, _out } = self;
+        let key = turn.name().clone();
+        gate.kept.put(&key, Keep::HandedOver(hold));
+        let leaving = Leaving { gate: &gate, key: &key };
+        drop(turn);
+        drop(leaving);
+        Ok(())
+    }
+
+    async fn release(self) -> Result<bool, Error> {
+        match self.hand_over() {
+            Ok(()) => Ok(true),
+            Err(Self { hold, turn, gate, _out }) => {
+                let _after = (turn, gate, _out);
+                hold.release().await
+            }
+        }
+    }
+}
+
+/// Hands over, or frees.
+pub(crate) struct DropAlone(Option<Alone>);
+
+impl From<Alone> for DropAlone {
+    fn from(alone: Alone) -> Self {
+        Self(Some(alone))
+    }
+}
+
+impl Drop for DropAlone {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Alone::hand_over));
+    }
+}
+
+/// A shared hold of this process, and of all its tasks that have joined it.
+pub(crate) struct Readers {
+    /// None once its release has begun.
+    hold: Option<BoxHold>,
+    key: Key,
+    gate: Arc<Gate>,
+    _out: TaskTrackerToken,
+}
+
+impl Readers {
+    fn hold(&self) -> &dyn AnyHold {
+        &**self.hold.as_ref().expect("taken by the last reader only")
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        let gone = |keep: &Keep| match keep {
+            Keep::Readers(readers) => readers.strong_count() == 0,
+            Keep::HandedOver(_) => false,
+        };
+        drop(self.gate.kept.remove_if(&self.key, gone));
+    }
+}

@@ -1,0 +1,200 @@
+//! What becomes of a hold: held, in doubt, or lost.
+//!
+//! A backend keeps one [`LossSignal`] for each hold that somebody watches, and tells it what it
+//! learns; a [`Lease`](crate::Lease) shows it to its holder in three ways: as a state, as a future,
+//! and as a cancellation token.
+//!
+//! 1. `Lost` is final: no later report changes it, and its first reason stays.
+//! 2. A signal that is dropped without a loss never resolves its futures: that is a release.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::{
+    FutureExt,
+    future::{BoxFuture, FusedFuture},
+};
+use pin_project::pin_project;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Whether a lease is still a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LeaseState {
+    /// The backend vouches for it.
+    Held,
+    /// The backend does not answer. Nobody else can have the lock yet, and the lease may become held
+    /// again or lost: start nothing that cannot be undone.
+    Suspended,
+    /// Others may have the lock. It stays lost.
+    Lost(LossReason),
+}
+
+/// Why a lease was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LossReason {
+    /// Whatever kept it, a session or a file descriptor, has been closed by somebody else.
+    Closed,
+    /// The backend has not been heard of until the end of what it had vouched for.
+    Expired,
+    /// The backend says that it belongs to somebody else, or to nobody.
+    NotOwner,
+    /// What was locked is not there any more: the lock file was deleted, renamed or replaced.
+    Removed,
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "what kept it was closed",
+            Self::Expired => "the backend was not heard of in time",
+            Self::NotOwner => "the backend says that it is not ours",
+            Self::Removed => "what was locked was removed or replaced",
+        })
+    }
+}
+
+/// A backend's side of one hold's state; clones are the same signal.
+///
+/// # Examples
+///
+/// ```
+/// use keyward::{LeaseState, LossReason, LossSignal};
+///
+/// let signal = LossSignal::new();
+/// signal.suspend();
+/// signal.resume();
+/// assert_eq!(signal.state(), LeaseState::Held);
+/// signal.lose(LossReason::Closed);
+/// signal.resume();
+/// assert_eq!(signal.state(), LeaseState::Lost(LossReason::Closed), "for ever");
+/// ```
+#[derive(Clone, Debug)]
+pub struct LossSignal(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: watch::Sender<LeaseState>,
+    lost: CancellationToken,
+}
+
+impl LossSignal {
+    /// The signal of a hold that the backend vouches for.
+    pub fn new() -> Self {
+        let state = watch::Sender::new(LeaseState::Held);
+        Self(Arc::new(Inner { state, lost: CancellationToken::new() }))
+    }
+
+    /// The backend does not answer: the hold cannot be vouched for, and nobody else can have it yet.
+    pub fn suspend(&self) {
+        self.set(LeaseState::Suspended);
+    }
+
+    /// The backend vouches for it again.
+    pub fn resume(&self) {
+        self.set(LeaseState::Held);
+    }
+
+    /// The hold is lost; whoever listens is told.
+    pub fn lose(&self, reason: LossReason) {
+        if self.set(LeaseState::Lost(reason)) {
+            self.0.lost.cancel();
+        }
+    }
+
+    /// What was reported last.
+    pub fn state(&self) -> LeaseState {
+        *self.0.state.borrow()
+    }
+
+    fn set(&self, state: LeaseState) -> bool {
+        self.0.state.send_if_modified(|now| {
+            let changes = !matches!(now, LeaseState::Lost(_)) && *now != state;
+            if changes {
+                *now = state;
+            }
+            changes
+        })
+    }
+
+    /// Resolves with the loss.
+    pub(crate) fn lost(&self) -> Lost {
+        let mut state = self.0.state.subscribe();
+        let wait = async move {
+            loop {
+                if let LeaseState::Lost(reason) = *state.borrow_and_update() {
+                    return reason;
+                }
+                if state.changed().await.is_err() {
+                    std::future::pending::<()>().await; // released, invariant 2
+                }
+            }
+        };
+        Lost { wait: Some(wait.boxed()) }
+    }
+
+    /// A token that is cancelled by the loss; cancelling it by hand tells nobody else.
+    pub(crate) fn cancellation_token(&self) -> CancellationToken {
+        self.0.lost.child_token()
+    }
+}
+
+impl Default for LossSignal {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The future of [`Lease::lost`](crate::Lease::lost) and [`Leases::lost`](crate::Leases::lost).
+///
+/// It borrows nothing, and stays pending for ever if the lease is released.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct Lost {
+    #[pin]
+    wait: Option<BoxFuture<'static, LossReason>>,
+}
+
+impl Lost {
+    /// Of whichever is lost first.
+    pub(crate) fn any(all: Vec<Self>) -> Self {
+        if all.is_empty() {
+            return Self { wait: Some(std::future::pending().boxed()) };
+        }
+        let wait = futures::future::select_all(all).map(|(reason, _, _)| reason);
+        Self { wait: Some(wait.boxed()) }
+    }
+}
+
+impl Future for Lost {
+    type Output = LossReason;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LossReason> {
+        let mut this = self.project();
+        let Some(wait) = this.wait.as_mut().as_pin_mut() else {
+            return Poll::Pending;
+        };
+        let reason = std::task::ready!(wait.poll(cx));
+        this.wait.set(None);
+        Poll::Ready(reason)
+    }
+}
+
+impl FusedFuture for Lost {
+    fn is_terminated(&self) -> bool {
+        self.wait.is_none()
+    }
+}
+
+impl fmt::Debug for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lost").finish_non_exhaustive()
+    }
+}
