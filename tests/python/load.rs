@@ -1,0 +1,116 @@
+//! Processes of both languages on one name, some of them killed over and over: never two inside.
+
+use std::{
+    io::{self, Write},
+    sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    oracle::{Oracle, Tally},
+    peer::{EXCLUSIVE, Peer, TRY},
+    protocol::Request,
+    room::{Place, Room},
+};
+
+/// What has to come together before it is enough.
+const ACQUISITIONS: u64 = 20_000;
+const OF_EACH_KIND: u64 = 150;
+const KILLED_HOLDING: u64 = 6;
+/// What has not come together by then hangs, or one of them starves.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Two of these tests would only slow each other down.
+pub(crate) fn machine() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Prints past the harness, which shows only what failing tests print.
+pub(crate) fn report(text: &str) {
+    io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
+}
+
+/// A looping process, and its successors.
+struct Looper {
+    /// `kind-number`, and how many have gone before.
+    name: String,
+    lives: u32,
+    peer: Peer,
+}
+
+/// Who loops: its kind, which is the library's name, and how its loop differs.
+const LOOPERS: [(&str, &[(&str, &str)]); 7] = [
+    // Leaves time for those who poll: nothing wakes them, and they find the lock free by luck only.
+    ("keyward", &[("tasks", "3"), ("gap", "12000"), ("shared", "20")]),
+    ("keyward", &[("tasks", "1"), ("gap", "4000"), ("shared", "20")]),
+    ("keyward", &[("tasks", "1"), ("gap", "4000")]),
+    ("fasteners", &[]),
+    ("oslo", &[]),
+    ("tooz", &[]),
+    ("rw", &[("shared", "50")]),
+];
+
+impl Looper {
+    fn start(room: &Room, oracle: &Oracle, number: usize, lives: u32) -> Self {
+        let (kind, differences) = LOOPERS[number];
+        let mut peer = match kind {
+            "keyward" => Peer::keyward("", room, "", "load"),
+            library => Peer::python(library, room, "", "load"),
+        };
+        let name = format!("{kind}-{number}.{lives}");
+        let request = oracle.request(&name).with("wait", "mixed").with("hold", "300");
+        let add = |request: Request, (field, value): &(&str, &str)| request.with(field, value);
+        peer.send(&differences.iter().fold(request.with("gap", "1000"), add));
+        Self { name, lives, peer }
+    }
+}
+
+#[test]
+fn at_most_one_holder_under_load_and_kills() {
+    let _machine = machine();
+    let room = Room::new(Place::Disk);
+    let mut oracle = Oracle::new(&room);
+    let mut loopers: Vec<_> =
+        (0..LOOPERS.len()).map(|number| Looper::start(&room, &oracle, number, 0)).collect();
+
+    let began = Instant::now();
+    for round in 1.. {
+        thread::sleep(Duration::from_millis(50));
+        oracle.read();
+        let starved = LOOPERS.iter().any(|(kind, _)| {
+            let held = |tally: &Tally| tally.exclusive + tally.shared;
+            oracle.tallies.get(*kind).is_none_or(|tally| held(tally) < OF_EACH_KIND)
+        });
+        let killed_holding = oracle.total(|tally| tally.killed_holding);
+        let enough = oracle.acquisitions() >= ACQUISITIONS && killed_holding >= KILLED_HOLDING;
+        if (enough && !starved) || began.elapsed() > PATIENCE || !oracle.overlaps.is_empty() {
+            break;
+        }
+        for looper in &mut loopers {
+            assert!(looper.peer.is_busy(), "{} has ended: {}", looper.name, looper.peer.answer());
+        }
+        if round % 6 == 0 {
+            // By turns whoever is inside, and whoever has its turn.
+            let holder = oracle.holder().filter(|_| round % 12 == 0);
+            let victim = loopers.iter().position(|looper| Some(&looper.name) == holder.as_ref());
+            let victim = victim.unwrap_or(round / 6 % loopers.len());
+            let looper = &mut loopers[victim];
+            oracle.kill(&looper.name, &mut looper.peer);
+            *looper = Looper::start(&room, &oracle, victim, looper.lives + 1);
+        }
+    }
+    let took = began.elapsed();
+    report(&format!("under load, in {took:.1?}: {oracle}"));
+    assert_eq!(oracle.overlaps, [""; 0]);
+    assert!(oracle.acquisitions() >= ACQUISITIONS);
+    assert!(took <= PATIENCE, "somebody starves");
+
+    // Nothing stays behind.
+    drop(loopers);
+    for library in ["fasteners", "oslo", "tooz", "rw"] {
+        assert!(Peer::python(library, &room, "", "load").could_acquire(TRY, EXCLUSIVE));
+    }
+    assert!(Peer::keyward("", &room, "", "load").could_acquire(TRY, EXCLUSIVE));
+}
