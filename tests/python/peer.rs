@@ -96,6 +96,12 @@ impl Peer {
         self.path = PathBuf::from(std::ffi::OsString::from_vec(unquoted(path)));
     }
 
+    /// Goes on to another URL of keyward's, and to a name without a prefix.
+    pub(crate) fn open_url(&mut self, url: &str, name: impl AsRef<[u8]>) {
+        self.place = Request::new("open").with("url", url);
+        self.open("", name);
+    }
+
     pub(crate) fn send(&mut self, request: &Request) {
         self.stdin.write_all(request.line().as_bytes()).expect("the peer has ended");
     }
@@ -146,15 +152,16 @@ impl Peer {
         acquired
     }
 
+    /// Whether the process has this file open.
+    pub(crate) fn has_open(&self, path: &Path) -> bool {
+        let files = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("a process");
+        files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|to| to == path))
+    }
+
     /// Waits until the process has the lock file open, which it does right before its first attempt.
     pub(crate) fn await_open(&self, path: &Path) {
-        let folder = format!("/proc/{}/fd", self.child.id());
         let end = Instant::now() + PATIENCE;
-        loop {
-            let files = fs::read_dir(&folder).expect("the peer has ended");
-            if files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|to| to == path)) {
-                return;
-            }
+        while !self.has_open(path) {
             assert!(Instant::now() < end, "{} is never opened", path.display());
             thread::sleep(Duration::from_millis(1));
         }
