@@ -61,6 +61,7 @@ fn locks_of_one_volume_do_not_exclude_each_other() {
     let mut keyward = Peer::keyward("", &room, PREFIX, format!("{VOLUME}-delete_volume"));
     assert!(cinder.acquire(TRY, EXCLUSIVE));
     assert!(keyward.could_acquire(TRY, EXCLUSIVE));
+    cinder.release();
     cinder.open(PREFIX, format!("{VOLUME}-delete_volume"));
     assert!(keyward.acquire(TRY, EXCLUSIVE));
     assert!(!cinder.could_acquire(TRY, EXCLUSIVE));

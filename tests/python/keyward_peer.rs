@@ -146,7 +146,7 @@ async fn repeat(
     task: u64,
 ) -> Result<(u64, Duration), Error> {
     let mut dice = Dice::new(task);
-    let (hold, gap) = (request.number("hold"), request.number("gap"));
+    let [hold, dwell, gap] = ["hold", "dwell", "gap"].map(|field| request.number(field));
     let (rounds, seconds) = (request.number("rounds"), request.number("seconds"));
     let log = OpenOptions::new().append(true).create(true).open(request.text("log")).unwrap();
     let witness = File::create(request.text("witness")).unwrap();
@@ -172,7 +172,9 @@ async fn repeat(
         note(if shared { Entry::Shared } else { Entry::Exclusive });
         attest(&witness, shared, || note(Entry::Clash));
         // The clock of the runtime is too coarse, and what is held may well be computing.
-        thread::sleep(Duration::from_micros(dice.below(hold + 1)));
+        let dwells = dwell > 0 && dice.below(300) == 0;
+        let stay = if dwells { dwell } else { dice.below(hold + 1) };
+        thread::sleep(Duration::from_micros(stay));
         flock(&witness, FlockOperation::Unlock).unwrap();
         note(Entry::Exit);
         assert_eq!(lease.release().await?, Released::Released);

@@ -17,7 +17,7 @@ use crate::{
 /// What has to come together before it is enough.
 const ACQUISITIONS: u64 = 20_000;
 const OF_EACH_KIND: u64 = 150;
-const KILLED_HOLDING: u64 = 6;
+const KILLED_HOLDING: u64 = 10;
 /// What has not come together by then hangs, or one of them starves.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -61,10 +61,21 @@ impl Looper {
         };
         let name = format!("{kind}-{number}.{lives}");
         let request = oracle.request(&name).with("wait", "mixed").with("hold", "300");
+        let request = request.with("dwell", "40000");
         let add = |request: Request, (field, value): &(&str, &str)| request.with(field, value);
         peer.send(&differences.iter().fold(request.with("gap", "1000"), add));
         Self { name, lives, peer }
     }
+}
+
+/// Somebody who has been inside for a while, and so still is when killed right away.
+fn dwelling(oracle: &mut Oracle) -> Option<String> {
+    (0..100).find_map(|_| {
+        let before = oracle.holder();
+        thread::sleep(Duration::from_millis(5));
+        oracle.read();
+        before.filter(|before| oracle.holder().as_ref() == Some(before))
+    })
 }
 
 #[test]
@@ -92,9 +103,9 @@ fn at_most_one_holder_under_load_and_kills() {
             assert!(looper.peer.is_busy(), "{} has ended: {}", looper.name, looper.peer.answer());
         }
         if round % 6 == 0 {
-            // By turns whoever is inside, and whoever has its turn.
-            let holder = oracle.holder().filter(|_| round % 12 == 0);
-            let victim = loopers.iter().position(|looper| Some(&looper.name) == holder.as_ref());
+            // By turns whoever stays inside, and whoever has its turn.
+            let dwelling = if round % 12 == 0 { dwelling(&mut oracle) } else { None };
+            let victim = loopers.iter().position(|looper| Some(&looper.name) == dwelling.as_ref());
             let victim = victim.unwrap_or(round / 6 % loopers.len());
             let looper = &mut loopers[victim];
             oracle.kill(&looper.name, &mut looper.peer);

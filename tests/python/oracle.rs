@@ -102,7 +102,8 @@ impl Oracle {
         }
     }
 
-    /// A request to loop without end and tell this oracle; change what should be different.
+    /// A request to loop without end and tell this oracle; change what should be different. Times are
+    /// in µs and at most so long, but for `dwell`, which is how long one hold in 300 takes.
     pub(crate) fn request(&self, id: &str) -> Request {
         let path = |path: &Path| path.to_str().unwrap().to_owned();
         Request::new("loop")
@@ -112,6 +113,7 @@ impl Oracle {
             .with("seconds", "0")
             .with("wait", "forever")
             .with("hold", "1000")
+            .with("dwell", "0")
             .with("gap", "0")
             .with("shared", "0")
             .with("log", path(&self.log))

@@ -5,7 +5,8 @@ A line is a verb and `field=value` pairs, values percent-encoded; each is answer
     open library=fasteners|rw|oslo|tooz|none directory= prefix= name=   -> ok PATH
     acquire wait=forever|no|SECONDS mode=exclusive|shared               -> yes | no
     release                                                             -> ok
-    loop id= rounds= seconds= wait= hold= gap= shared= log= witness=    -> ok HELD LONGEST_WAIT_MS
+    loop id= rounds= seconds= wait= hold= dwell= gap= shared= log= witness=
+                                                                        -> ok HELD LONGEST_WAIT_MS
 
 Whatever goes wrong is answered by `error …`. The process ends when its stdin does. `peer.py check FILE`
 instead looks whether the packages that a requirements file pins are there.
@@ -149,7 +150,7 @@ def waiting(word):
 
 def loop(lock, fields):
     rounds, seconds = int(fields["rounds"]), float(fields["seconds"])
-    hold, gap = int(fields["hold"]) / 1e6, int(fields["gap"]) / 1e6
+    hold, dwell, gap = (int(fields[field]) / 1e6 for field in ("hold", "dwell", "gap"))
     share_of_shared = int(fields["shared"]) / 100
     log = os.open(fields["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     witness = os.open(fields["witness"], os.O_RDWR | os.O_CREAT)
@@ -175,7 +176,8 @@ def loop(lock, fields):
         except BlockingIOError:
             note("W")
             fcntl.flock(witness, mode)
-        time.sleep(random.uniform(0, hold))
+        dwells = dwell and random.random() < 1 / 300
+        time.sleep(dwell if dwells else random.uniform(0, hold))
         fcntl.flock(witness, fcntl.LOCK_UN)
         note("X")
         lock.release()
