@@ -25,7 +25,7 @@ fn survives(way: Way, place: Place) {
     let (mut holder, mut waiter) = (waiter, python());
     waiter.send_acquire(FOREVER, way.mode);
     waiter.await_open(&path);
-    assert!(waiter.is_busy());
+    waiter.assert_busy();
     holder.kill();
     assert!(waiter.is_acquired());
 
@@ -35,7 +35,7 @@ fn survives(way: Way, place: Place) {
     begin(&mut dead, EXCLUSIVE, &holder);
     begin(&mut heir, EXCLUSIVE, &holder);
     dead.kill();
-    assert!(heir.is_busy());
+    heir.assert_busy();
     holder.release();
     assert!(heir.is_acquired());
     assert!(!holder.could_acquire(TRY, way.mode));
@@ -54,5 +54,5 @@ fn survives(way: Way, place: Place) {
 fn begin(waiter: &mut Peer, mode: &str, holder: &Peer) {
     waiter.send_acquire(FOREVER, mode);
     waiter.await_open(&holder.path);
-    assert!(waiter.is_busy());
+    waiter.assert_busy();
 }

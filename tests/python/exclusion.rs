@@ -100,7 +100,7 @@ fn lets_keyward_wait(way: Way, python: &mut Peer, keyward: &mut Peer) {
             assert!(python.acquire(TRY, way.mode));
             keyward.send_acquire(wait, mode);
             keyward.await_open(&python.path);
-            assert!(keyward.is_busy());
+            keyward.assert_busy();
             python.release();
             assert!(keyward.is_acquired());
             assert_eq!(python.could_acquire(TRY, way.mode), way.shares && *mode == SHARED);
@@ -114,7 +114,7 @@ fn lets_python_wait(way: Way, python: &mut Peer, keyward: &mut Peer) {
         assert!(keyward.acquire(TRY, EXCLUSIVE));
         python.send_acquire(wait, way.mode);
         python.await_open(&python.path);
-        assert!(python.is_busy());
+        python.assert_busy();
         keyward.release();
         assert!(python.is_acquired());
         assert!(!keyward.could_acquire(TRY, EXCLUSIVE));

@@ -169,7 +169,10 @@ async fn repeat(
             continue;
         };
         held += 1;
-        note(if shared { Entry::Shared } else { Entry::Exclusive });
+        match lease.fencing_token() {
+            Some(token) => write_line(&log, Entry::Exclusive, &format!("{id} {token}")),
+            None => note(if shared { Entry::Shared } else { Entry::Exclusive }),
+        }
         attest(&witness, shared, || note(Entry::Clash));
         // The clock of the runtime is too coarse, and what is held may well be computing.
         let dwells = dwell > 0 && dice.below(300) == 0;

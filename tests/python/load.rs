@@ -99,8 +99,8 @@ fn at_most_one_holder_under_load_and_kills() {
         if (enough && !starved) || began.elapsed() > PATIENCE || !oracle.overlaps.is_empty() {
             break;
         }
-        for looper in &mut loopers {
-            assert!(looper.peer.is_busy(), "{} has ended: {}", looper.name, looper.peer.answer());
+        for looper in &loopers {
+            looper.peer.assert_busy();
         }
         if round % 6 == 0 {
             // By turns whoever stays inside, and whoever has its turn.
@@ -115,6 +115,7 @@ fn at_most_one_holder_under_load_and_kills() {
     let took = began.elapsed();
     report(&format!("under load, in {took:.1?}: {oracle}"));
     assert_eq!(oracle.overlaps, [""; 0]);
+    assert_eq!(oracle.disorders, [""; 0]);
     assert!(oracle.acquisitions() >= ACQUISITIONS);
     assert!(took <= PATIENCE, "somebody starves");
 

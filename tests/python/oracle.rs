@@ -6,6 +6,8 @@
 //! died enters after that line. As a second opinion each holder locks a witness file by `flock`, which
 //! knows nothing of record locks: that must never wait.
 //!
+//! Who has a fencing token writes it behind its entry: whatever happens in between, they grow.
+//!
 //! A witness may outlive its dead owner for a moment, since the kernel drops record locks first when a
 //! process ends: a clash is excused if a dead holder has just been passed.
 
@@ -20,7 +22,7 @@ use std::{
 use crate::{peer::Peer, protocol::Request, room::Room};
 
 /// The bytes of a line: a power of two, so that no line crosses a page and no kill can cut one.
-pub(crate) const LINE: usize = 32;
+pub(crate) const LINE: usize = 64;
 
 /// What happened to a process, by the first letter of its line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,9 @@ pub(crate) struct Oracle {
     heirs: HashSet<String>,
     pub(crate) tallies: BTreeMap<String, Tally>,
     pub(crate) overlaps: Vec<String>,
+    /// The last fencing token, and those that were no larger than the one before.
+    token: u64,
+    pub(crate) disorders: Vec<String>,
     pub(crate) excused: u64,
 }
 
@@ -98,6 +103,8 @@ impl Oracle {
             heirs: HashSet::new(),
             tallies: BTreeMap::new(),
             overlaps: Vec::new(),
+            token: 0,
+            disorders: Vec::new(),
             excused: 0,
         }
     }
@@ -148,8 +155,12 @@ impl Oracle {
         for line in text.as_bytes().chunks(LINE) {
             let line = str::from_utf8(line).unwrap();
             assert!(line.len() == LINE && line.ends_with('\n'), "a torn line: {line:?}");
-            let (letter, id) = line.trim_end().split_once(' ').expect("two words");
+            let mut words = line.split_ascii_whitespace();
+            let (letter, id) = words.next().zip(words.next()).expect("two words");
             self.judge(Entry::of(letter.chars().next().unwrap()), id);
+            if let Some(token) = words.next() {
+                self.compare(token.parse().unwrap(), id);
+            }
         }
     }
 
@@ -180,6 +191,13 @@ impl Oracle {
                 self.killed.insert(id.to_owned());
             }
         }
+    }
+
+    fn compare(&mut self, token: u64, id: &str) {
+        if token <= self.token {
+            self.disorders.push(format!("{id} has {token} after {}", self.token));
+        }
+        self.token = token;
     }
 
     fn enter(&mut self, id: &str, exclusive: bool) {
@@ -278,6 +296,22 @@ mod tests {
         assert_eq!(judged(&killed_later).overlaps.len(), 1);
         let clash = [(Exclusive, "a-1:0"), (Clash, "a-1:0"), (Exit, "a-1:0")];
         assert_eq!(judged(&clash).overlaps.len(), 1);
+    }
+
+    #[test]
+    fn tokens_that_do_not_grow_are_seen() {
+        use Entry::{Exclusive, Exit};
+        let lines = |last| {
+            [
+                (Exclusive, "a-1:0 7"),
+                (Exit, "a-1:0"),
+                (Exclusive, "python-1:0"),
+                (Exit, "python-1:0"),
+                (Exclusive, last),
+            ]
+        };
+        assert_eq!(judged(&lines("b-1:0 8")).disorders, [""; 0]);
+        assert_eq!(judged(&lines("b-1:0 7")).disorders, ["b-1:0 has 7 after 7"]);
     }
 
     /// Two processes that do not lock: both the log and the witness have to notice.

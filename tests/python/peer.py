@@ -24,7 +24,7 @@ import threading
 import time
 from urllib.parse import quote, unquote
 
-LINE = 32  # bytes of a log line: no line crosses a page, so that a kill cannot cut one
+LINE = 64  # bytes of a log line: no line crosses a page, so that a kill cannot cut one
 
 
 class Fasteners:

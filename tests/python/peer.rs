@@ -110,9 +110,11 @@ impl Peer {
         self.answers.recv_timeout(PATIENCE).expect("no answer from the peer")
     }
 
-    /// Whether it is still at what it was asked for.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.answers.recv_timeout(Duration::ZERO) == Err(RecvTimeoutError::Timeout)
+    /// Fails if it is no longer at what it was asked for.
+    #[track_caller]
+    pub(crate) fn assert_busy(&self) {
+        let answer = self.answers.recv_timeout(Duration::ZERO);
+        assert_eq!(answer, Err(RecvTimeoutError::Timeout), "it is at it no more");
     }
 
     pub(crate) fn ask(&mut self, request: &Request) -> String {

@@ -39,10 +39,11 @@ fn longest_wait(library: &str, options: &str, rounds: u64, wait: &str) -> (Durat
     let answer = poller.ask(&request);
     let longest = answer.split(' ').nth(2).unwrap_or_else(|| panic!("{answer}"));
     for neighbour in &neighbours {
-        assert!(neighbour.is_busy(), "a neighbour has ended: {}", neighbour.answer());
+        neighbour.assert_busy();
     }
     oracle.read();
     assert_eq!(oracle.overlaps, [""; 0]);
+    assert_eq!(oracle.disorders, [""; 0]);
     (Duration::from_millis(longest.parse().unwrap()), oracle)
 }
 
