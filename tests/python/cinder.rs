@@ -1,7 +1,9 @@
 //! What Cinder locks: a coordinator on a directory, `cinder-` before each name.
 
+use std::fs;
+
 use crate::{
-    peer::{EXCLUSIVE, Peer, SHARED, TRY},
+    peer::{EXCLUSIVE, FOREVER, Peer, SHARED, TRY},
     room::{Place, Room},
 };
 
@@ -65,4 +67,28 @@ fn locks_of_one_volume_do_not_exclude_each_other() {
     cinder.open(PREFIX, format!("{VOLUME}-delete_volume"));
     assert!(keyward.acquire(TRY, EXCLUSIVE));
     assert!(!cinder.could_acquire(TRY, EXCLUSIVE));
+}
+
+/// Cinder removes the lock files of a volume that it has deleted, whoever waits for them. Who gets a
+/// lock on a file that is gone has not got the lock.
+#[test]
+fn lock_files_that_are_removed_while_keyward_waits() {
+    let room = Room::new(Place::Disk);
+    let mut cinder = Peer::python("tooz", &room, PREFIX, VOLUME);
+    let mut keyward = Peer::keyward("", &room, PREFIX, VOLUME);
+    assert!(cinder.acquire(TRY, EXCLUSIVE));
+    keyward.send_acquire(FOREVER, EXCLUSIVE);
+    keyward.await_open(&cinder.path);
+    fs::remove_file(&cinder.path).unwrap();
+    cinder.release();
+    assert!(keyward.is_acquired());
+    assert!(!cinder.could_acquire(TRY, EXCLUSIVE));
+    keyward.release();
+
+    // Also one that keyward has open still, from the last time.
+    fs::remove_file(&cinder.path).unwrap();
+    assert!(cinder.acquire(TRY, EXCLUSIVE));
+    assert!(!keyward.could_acquire(TRY, EXCLUSIVE));
+    cinder.release();
+    assert!(keyward.could_acquire(TRY, EXCLUSIVE));
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::{
     load::{machine, report},
     oracle::Oracle,
-    peer::Peer,
+    peer::{FOREVER, Peer},
     room::{Place, Room},
 };
 
@@ -19,8 +19,11 @@ const SLACK: Duration = Duration::from_secs(1);
 
 const SATURATING: usize = 3;
 
+/// How long a poller is watched, in seconds.
+const WATCHED: &str = "4";
+
 /// The longest wait of a poller for a saturated name, beside what its neighbours got.
-fn longest_wait(library: &str, options: &str, rounds: u64, wait: &str) -> (Duration, Oracle) {
+fn longest_wait(library: &str, options: &str, wait: &str) -> (Duration, Oracle) {
     let room = Room::new(Place::Disk);
     let mut oracle = Oracle::new(&room);
     let mut poller = Peer::python(library, &room, "", "busy");
@@ -34,8 +37,8 @@ fn longest_wait(library: &str, options: &str, rounds: u64, wait: &str) -> (Durat
         oracle.read();
     }
     let request = oracle.request(&format!("{library}-0"));
-    let request = request.with("hold", &hold).with("gap", "20000").with("wait", wait);
-    let request = request.with("rounds", rounds.to_string()).with("seconds", "3");
+    let request = request.with("hold", &hold).with("gap", "60000").with("wait", wait);
+    let request = request.with("seconds", WATCHED);
     let answer = poller.ask(&request);
     let longest = answer.split(' ').nth(2).unwrap_or_else(|| panic!("{answer}"));
     for neighbour in &neighbours {
@@ -54,15 +57,15 @@ fn a_poller_waits_no_longer_than_two_gaps_and_a_hold() {
     let bound = 2 * GAP + HOLD + SLEEP;
     let options = format!("polite={}ms", GAP.as_millis());
     for library in ["fasteners", "oslo", "tooz"] {
-        let (longest, oracle) = longest_wait(library, &options, 12, "forever");
+        let (longest, oracle) = longest_wait(library, &options, FOREVER);
         let shares = shares(&oracle, library);
         report(&format!("polite: {library} waits up to {longest:?}, at most {bound:?}; {shares}"));
         assert!(longest <= bound + SLACK, "{library} waited {longest:?}");
     }
     // For comparison, and no test: how it would be else.
-    let (longest, oracle) = longest_wait("fasteners", "", 12, "3");
+    let (longest, oracle) = longest_wait("fasteners", "", WATCHED);
     let shares = shares(&oracle, "fasteners");
-    report(&format!("not polite: fasteners waits up to {longest:?} of 3 s; {shares}"));
+    report(&format!("not polite: fasteners waits up to {longest:?} of {WATCHED} s; {shares}"));
 }
 
 fn shares(oracle: &Oracle, library: &str) -> String {
