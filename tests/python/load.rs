@@ -10,7 +10,7 @@ use std::{
 use crate::{
     oracle::{Oracle, Tally},
     peer::{EXCLUSIVE, Peer, TRY},
-    protocol::Request,
+    protocol::Fields,
     room::{Place, Room},
 };
 
@@ -39,11 +39,11 @@ struct Looper {
 }
 
 /// Who loops: its kind, which is the library's name, options of its URL, and how its loop differs.
-const LOOPERS: [(&str, &str, &[(&str, &str)]); 7] = [
+const LOOPERS: [(&str, &str, &Fields); 7] = [
     // They leave time for those who poll, who find the lock free by luck only: nothing wakes them.
-    ("keyward", "", &[("tasks", "3"), ("gap", "12000"), ("shared", "20")]),
-    ("keyward", "", &[("gap", "4000")]),
-    ("keyward", "wait=poll", &[("gap", "4000"), ("shared", "20")]),
+    ("keyward", "", &[("tasks", "3"), ("gap", "6000"), ("shared", "20")]),
+    ("keyward", "", &[("gap", "2500")]),
+    ("keyward", "wait=poll", &[("gap", "2500"), ("shared", "20")]),
     ("fasteners", "", &[]),
     ("oslo", "", &[]),
     ("tooz", "", &[]),
@@ -59,9 +59,8 @@ impl Looper {
         };
         let name = format!("{kind}-{number}.{lives}");
         let request = oracle.request(&name).with("wait", "mixed").with("hold", "300");
-        let request = request.with("dwell", "40000");
-        let add = |request: Request, (field, value): &(&str, &str)| request.with(field, value);
-        peer.send(&differences.iter().fold(request.with("gap", "1000"), add));
+        let request = request.with("dwell", "40000").with("gap", "1000");
+        peer.send(&request.with_all(differences));
         Self { name, lives, peer }
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     load::{machine, report},
     oracle::Oracle,
     peer::{FOREVER, Peer},
-    protocol::Request,
+    protocol::Fields,
     room::{Place, Room},
 };
 
@@ -24,7 +24,7 @@ const SATURATING: usize = 3;
 const WATCHED: &str = "3";
 
 /// A poller's library, and how the loops of its neighbours differ.
-const PAIRS: [(&str, &[(&str, &str)]); 5] = [
+const PAIRS: [(&str, &Fields); 5] = [
     ("fasteners", &[]),
     ("oslo", &[("tasks", "3")]),
     ("tooz", &[("shared", "50")]),
@@ -34,7 +34,7 @@ const PAIRS: [(&str, &[(&str, &str)]); 5] = [
 
 /// The longest wait of a poller for a saturated name, beside what its neighbours got.
 fn longest_wait(
-    (library, differences): (&str, &[(&str, &str)]),
+    (library, differences): (&str, &Fields),
     options: &str,
     wait: &str,
 ) -> (Duration, Oracle) {
@@ -45,8 +45,7 @@ fn longest_wait(
     let hold = HOLD.as_micros().to_string();
     for (number, neighbour) in neighbours.iter_mut().enumerate() {
         let request = oracle.request(&format!("keyward-{number}")).with("hold", &hold);
-        let add = |request: Request, (field, value): &(&str, &str)| request.with(field, value);
-        neighbour.send(&differences.iter().fold(request, add));
+        neighbour.send(&request.with_all(differences));
     }
     while oracle.acquisitions() < 100 {
         std::thread::sleep(Duration::from_millis(10));

@@ -5,6 +5,9 @@ use std::{collections::HashMap, fmt::Write as _};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
+/// What one request has and others have not.
+pub(crate) type Fields = [(&'static str, &'static str)];
+
 /// One request.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
@@ -20,6 +23,10 @@ impl Request {
     pub(crate) fn with(mut self, field: &str, value: impl AsRef<[u8]>) -> Self {
         self.fields.insert(field.into(), value.as_ref().into());
         self
+    }
+
+    pub(crate) fn with_all(self, fields: &Fields) -> Self {
+        fields.iter().fold(self, |request, (field, value)| request.with(field, value))
     }
 
     pub(crate) fn bytes(&self, field: &str) -> &[u8] {
