@@ -11,7 +11,7 @@ const PREFIX: &str = "cinder-";
 
 const VOLUME: &str = "6c5b0b5e-3f0a-4f8e-9a53-0d2f4c1c8a11";
 
-/// Names that Cinder's services and drivers render, and which of them stand for another lock.
+/// Names that Cinder's services and drivers render.
 const NAMES: [&str; 7] = [
     "6c5b0b5e-3f0a-4f8e-9a53-0d2f4c1c8a11",
     "6c5b0b5e-3f0a-4f8e-9a53-0d2f4c1c8a11-delete_volume",

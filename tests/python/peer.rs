@@ -1,4 +1,4 @@
-//! A process that locks: Python's ([`peer.py`](../python/peer.py)) or keyward's (this very test
+//! A process that locks: Python's (`peer.py`) or keyward's (this very test
 //! program, run again), and both spoken to in the same way.
 
 use std::{
