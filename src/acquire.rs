@@ -10,18 +10,15 @@ use std::{
     marker::PhantomData,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, FusedFuture},
-};
-use pin_project::pin_project;
+use futures::future::FusedFuture;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
+    boxed::Boxed,
     contract::{Mode, Occupancy, Wait},
     error::{Error, ErrorKind},
     handover::{Gate, Held},
@@ -204,7 +201,7 @@ impl IntoFuture for Acquire<Lease> {
                 Names::Many(_) => unreachable!("of several names there are several leases"),
             }
         };
-        Acquiring { run: Some(run.boxed()) }
+        Acquiring(Boxed::new(run))
     }
 }
 
@@ -225,7 +222,7 @@ impl IntoFuture for Acquire<Leases> {
             }
             Ok(leases)
         };
-        Acquiring { run: Some(run.boxed()) }
+        Acquiring(Boxed::new(run))
     }
 }
 
@@ -330,30 +327,20 @@ async fn warnings(gate: &Gate, name: &LockName, key: &[u8]) -> std::convert::Inf
 ///
 /// It does nothing until it is polled, borrows nothing, and stays pending once it has returned its
 /// result. Dropping it at any point loses the place in the queue and nothing else.
-#[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct Acquiring<L = Lease> {
-    #[pin]
-    run: Option<BoxFuture<'static, Result<L, Error>>>,
-}
+pub struct Acquiring<L = Lease>(Boxed<Result<L, Error>>);
 
 impl<L> Future for Acquiring<L> {
     type Output = Result<L, Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let Some(run) = this.run.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        let outcome = ready!(run.poll(cx));
-        this.run.set(None);
-        Poll::Ready(outcome)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(cx)
     }
 }
 
 impl<L> FusedFuture for Acquiring<L> {
     fn is_terminated(&self) -> bool {
-        self.run.is_none()
+        self.0.is_done()
     }
 }
 

@@ -15,13 +15,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, FusedFuture},
-};
-use pin_project::pin_project;
+use futures::future::{FusedFuture, FutureExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::boxed::Boxed;
 
 /// Whether a lease is still a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,7 +135,7 @@ impl LossSignal {
                 }
             }
         };
-        Lost { wait: Some(wait.boxed()) }
+        Lost(Boxed::new(wait))
     }
 
     /// A token that is cancelled by the loss; cancelling it by hand tells nobody else.
@@ -155,41 +153,30 @@ impl Default for LossSignal {
 /// The future of [`Lease::lost`](crate::Lease::lost) and [`Leases::lost`](crate::Leases::lost).
 ///
 /// It borrows nothing, and stays pending for ever if the lease is released.
-#[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct Lost {
-    #[pin]
-    wait: Option<BoxFuture<'static, LossReason>>,
-}
+pub struct Lost(Boxed<LossReason>);
 
 impl Lost {
     /// Of whichever is lost first.
     pub(crate) fn any(all: Vec<Self>) -> Self {
         if all.is_empty() {
-            return Self { wait: Some(std::future::pending().boxed()) };
+            return Self(Boxed::new(std::future::pending()));
         }
-        let wait = futures::future::select_all(all).map(|(reason, _, _)| reason);
-        Self { wait: Some(wait.boxed()) }
+        Self(Boxed::new(futures::future::select_all(all).map(|(reason, _, _)| reason)))
     }
 }
 
 impl Future for Lost {
     type Output = LossReason;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LossReason> {
-        let mut this = self.project();
-        let Some(wait) = this.wait.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        let reason = std::task::ready!(wait.poll(cx));
-        this.wait.set(None);
-        Poll::Ready(reason)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LossReason> {
+        self.0.poll(cx)
     }
 }
 
 impl FusedFuture for Lost {
     fn is_terminated(&self) -> bool {
-        self.wait.is_none()
+        self.0.is_done()
     }
 }
 
