@@ -3,6 +3,8 @@
 //! Its store is a [`LockRegistry`], so it excludes like any other, and passes the conformance suite.
 //! It can pass on, admit readers, be slow, fail, and lose holds.
 
+#![allow(dead_code, reason = "each of the test binaries that have it uses a part of it")]
+
 use std::{
     collections::HashMap,
     future::Future,
