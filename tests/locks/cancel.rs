@@ -36,7 +36,7 @@ struct Busy {
 impl Busy {
     /// `near` is held in the same handle, `far` in another one.
     fn new(script: Script, near: &[&str], far: &[&str], operation: Op) -> Self {
-        let backend = Scripted::new(Script { turns: 0, ..script.clone() });
+        let backend = Scripted::new(Script { turns: 0, ..script });
         let (locks, other) = (backend.locks(), backend.locks());
         let lock = |locks: &Locks, name: &&str| now(locks.lock_named(*name)).unwrap();
         let near = near.iter().map(|name| lock(&locks, name));
@@ -49,7 +49,7 @@ impl Busy {
 
     /// With a lease for the operation, and others who wait for it in the same handle.
     fn with_lease(script: Script, mode_shared: bool, waits: usize, operation: Op) -> Self {
-        let this = Self::new(Script { turns: 0, ..script.clone() }, &[], &[], operation);
+        let this = Self::new(Script { turns: 0, ..script }, &[], &[], operation);
         let wait = this.locks.lock_named("a");
         this.lease.set(Some(now(if mode_shared { wait.shared() } else { wait }).unwrap()));
         for _ in 0..waits {
