@@ -26,7 +26,7 @@ use super::{
     loss::Watcher,
     ofd::{self, WHOLE},
     polite,
-    queue::{self, Line, Queue, Ticket},
+    queue::{self, Line, Place, Queue, Ticket},
     wait::{Desk, Pool, Stopped},
 };
 use crate::{
@@ -144,9 +144,14 @@ impl Store {
         let (store, name) = (Arc::clone(self), key.to_vec());
         let job = move |desk: &Desk| {
             let mut ticket = None;
-            let outcome = store.stand_in_line(desk, &name, request, &mut ticket);
-            // The next in the queue comes to its head while we hold, off the way of the hand-over.
-            (outcome, move || drop(ticket))
+            let mut outcome = store.stand_in_line(desk, &name, request, &mut ticket);
+            // The next in the queue comes to its head while we hold, off the way of the hand-over; but
+            // if we are back sooner, the ticket goes before the lock, or others would see a queue.
+            let place = Place::new(ticket);
+            if let Ok(locked) = &mut outcome {
+                locked.place = Some(place.clone());
+            }
+            (outcome, move || place.leave())
         };
         let parked = if self.pool.can_wait() { self.pool.run(job) } else { None };
         let Some(mut parked) = parked else {
