@@ -16,7 +16,6 @@ use crate::{
 
 /// What [`Lease::release`] has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[must_use = "a lease that was lost did not protect what was done under it"]
 #[expect(clippy::exhaustive_enums, reason = "it was ours or it was not")]
 pub enum Released {
     /// It was ours until now.
@@ -43,7 +42,8 @@ pub enum Released {
 /// restarts. Then others may lock the name. Do the work in [`run`](Self::run), or watch
 /// [`lost`](Self::lost), and give the [`fencing_token`](Self::fencing_token) to whatever is written to:
 /// between a loss and its news lies some time, and only the store that is written to can refuse what
-/// comes too late. What each backend guarantees, and how late a loss is told, is in
+/// comes too late. For the tasks that use the same [`Locks`](crate::Locks) the name stays taken until the
+/// lost lease is dropped or released. What each backend guarantees, and how late a loss is told, is in
 /// [`Capability`](crate::contract::Capability).
 ///
 /// # Examples
