@@ -83,12 +83,17 @@ impl Store {
         loop {
             match self.first_try(key, request)? {
                 Tried::Held(locked) => return Ok(Some(locked)),
-                Tried::Gone => {}
+                Tried::Gone => self.refresh()?,
                 Tried::Busy(_) | Tried::Gap(_) if request.wait == Wait::No => return Ok(None),
                 Tried::Busy(_) | Tried::Gap(_) => break,
             }
         }
         self.wait(key, request).await.map(Some)
+    }
+
+    /// Follows the path, once a file was not what it names: the whole directory may be another.
+    fn refresh(&self) -> Result<(), Error> {
+        self.dir.refresh().map_err(|e| errors::at("open", self.dir.path(), e))
     }
 
     fn first_try(&self, key: &[u8], request: Request) -> Result<Tried, Error> {
@@ -107,11 +112,13 @@ impl Store {
             file.streak = Some(now);
         }
         let tried = self.attempt(file, request, now)?;
-        if let Tried::Busy(Some(file)) = tried {
-            self.cache.put(file);
-            return Ok(Tried::Busy(None));
+        let Tried::Busy(Some(file)) = tried else { return Ok(tried) };
+        // A file that is held, but is not the one of this name any more, keeps nobody from it.
+        if !file.is_named().map_err(|e| errors::lock_file("look at", e))? {
+            return Ok(Tried::Gone);
         }
-        Ok(tried)
+        self.cache.put(file);
+        Ok(Tried::Busy(None))
     }
 
     /// One try on a file, whoever waits.
@@ -202,7 +209,10 @@ impl Store {
                 file.streak = Some(now);
                 match file.settle(request.mode, self.options.fencing, request.polite, now)? {
                     Settled::Held(locked) => return Ok(locked),
-                    Settled::Gone => break,
+                    Settled::Gone => {
+                        self.refresh()?;
+                        break;
+                    }
                     Settled::Gap(same, left) => {
                         file = same;
                         desk.pause(left)?;
@@ -224,7 +234,8 @@ impl Store {
             match self.attempt(LockFile::open(&self.dir, key)?, request, Instant::now())? {
                 Tried::Held(locked) => return Ok(locked),
                 Tried::Gap(left) => sleep(left).await,
-                Tried::Busy(_) | Tried::Gone => sleep(pauses.next()).await,
+                Tried::Gone => self.refresh()?,
+                Tried::Busy(_) => sleep(pauses.next()).await,
             }
         }
     }
@@ -234,9 +245,10 @@ impl Store {
         loop {
             match self.attempt(LockFile::open(&self.dir, key)?, request, Instant::now())? {
                 Tried::Held(locked) => return Ok(locked),
+                Tried::Gone => self.refresh()?,
                 _ if request.wait == Wait::No => return Err(Ended::Cancelled),
                 Tried::Gap(left) => desk.pause(left)?,
-                Tried::Busy(_) | Tried::Gone => desk.pause(pauses.next())?,
+                Tried::Busy(_) => desk.pause(pauses.next())?,
             }
         }
     }
