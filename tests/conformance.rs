@@ -154,3 +154,25 @@ impl Fixture for Fake {
         Ok(())
     }
 }
+
+/// A case that nobody stamps is one that no backend has to keep.
+#[test]
+fn every_case_is_stamped() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/conformance");
+    let read = |file| fs::read_to_string(folder.join(file)).unwrap();
+    let list = read("mod.rs");
+    let stamped = list.split("@stamp ($fixture)").nth(1).unwrap().split('}').next().unwrap();
+    let stamped: Vec<_> = stamped.split_whitespace().collect();
+    let mut cases = Vec::new();
+    for file in fs::read_dir(&folder).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let names = text.split("\npub async fn ").skip(1).map(|rest| rest.split_once('(').unwrap());
+        let of_fixtures = names.filter(|(_, rest)| rest.starts_with("fixture: &impl Fixture)"));
+        cases.extend(of_fixtures.map(|(name, _)| name.to_owned()));
+    }
+    assert!(cases.len() > 40, "the cases were not found");
+    for case in &cases {
+        assert!(stamped.contains(&case.as_str()), "{case} is not stamped");
+    }
+    assert_eq!(stamped.len(), cases.len());
+}
