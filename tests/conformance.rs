@@ -14,6 +14,7 @@ use keyward::{
     conformance::{Fixture, NotApplicable, Verdict, unique_prefix},
 };
 use scripted::{Script, Scripted};
+#[cfg(feature = "file")]
 use tempfile::TempDir;
 
 /// What the children run; as a test of its own it does nothing.
@@ -28,13 +29,29 @@ mod memory {
 
 #[cfg(feature = "file")]
 mod file {
-    keyward::conformance_tests!(super::Files::under(env!("CARGO_TARGET_TMPDIR")));
+    keyward::conformance_tests!(super::Files::on_disk());
 }
 
 /// The same in memory: another file system has other rules for files that are deleted and made anew.
 #[cfg(all(feature = "file", target_os = "linux"))]
 mod file_on_tmpfs {
     keyward::conformance_tests!(super::Files::under("/dev/shm"));
+}
+
+/// Where waiting may not use a thread and a signal.
+#[cfg(feature = "file")]
+mod file_polling {
+    keyward::conformance_tests!(super::Files::on_disk().with("wait=poll"));
+}
+
+#[cfg(feature = "file")]
+mod file_without_tokens {
+    keyward::conformance_tests!(super::Files::on_disk().with("fencing=off"));
+}
+
+#[cfg(feature = "file")]
+mod file_durable {
+    keyward::conformance_tests!(super::Files::on_disk().with("fencing=durable"));
 }
 
 /// The backend that the other tests rest on.
@@ -85,20 +102,33 @@ impl Fixture for Memory {
 }
 
 /// A directory of its own, deleted in the end.
+#[cfg(feature = "file")]
 struct Files {
     directory: TempDir,
+    options: &'static str,
 }
 
+#[cfg(feature = "file")]
 impl Files {
+    fn on_disk() -> Self {
+        Self::under(env!("CARGO_TARGET_TMPDIR"))
+    }
+
     fn under(parent: impl AsRef<Path>) -> Self {
-        Self { directory: TempDir::new_in(parent).unwrap() }
+        Self { directory: tempfile::tempdir_in(parent).unwrap(), options: "" }
+    }
+
+    const fn with(mut self, options: &'static str) -> Self {
+        self.options = options;
+        self
     }
 
     fn url(&self) -> String {
-        format!("file://{}", self.directory.path().display())
+        format!("file://{}?{}", self.directory.path().display(), self.options)
     }
 }
 
+#[cfg(feature = "file")]
 impl Fixture for Files {
     async fn connect(&self) -> Locks {
         Locks::connect(self.url()).await.unwrap()
