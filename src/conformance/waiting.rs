@@ -87,13 +87,9 @@ pub async fn waits_end_at_the_limit(fixture: &impl Fixture) -> Verdict {
     far.settle("a wait without end").await;
     drop(lease);
     // Whoever comes first; each lets the other in.
-    let both = async {
-        tokio::join!(
-            async { release(near.finish("a wait").await.expect("it is free")).await },
-            async { release(far.finish("a wait").await.expect("it is free")).await },
-        )
-    };
-    soon("waits without end", both).await;
+    let near = async { release(near.finish("a wait").await.expect("it is free")).await };
+    let far = async { release(far.finish("a wait").await.expect("it is free")).await };
+    soon("waits without end", futures::future::join(near, far)).await;
     Ok(())
 }
 
