@@ -84,7 +84,8 @@ async fn exact_names_stand_as_they_are_or_are_refused() {
         let refused = file_of("", LockName::exact(bytes)).await;
         assert_eq!(refused, Err(ErrorKind::InvalidName), "{bytes:?}");
     }
-    let locks = Room::new().locks().await;
+    let room = Room::new();
+    let locks = room.locks().await;
     let latin = locks.lock_named(LockName::exact(b"caf\xe9")).await.unwrap();
     assert_eq!(latin.name().to_string(), r"caf\xe9", "bytes are taken that are not utf-8");
 }

@@ -58,10 +58,10 @@ async fn who_waits_is_asked_before_a_try_or_a_reader_overtakes() {
     let reader = locks.lock_named("a").shared().await.unwrap();
     let mut writer = Peer::start(&room.url());
     assert_eq!(writer.ask("lock a"), "waiting");
-    until_tickets(&room, 0).await; // it is at the head, and waits in the kernel
+    until_tickets(&room, 1).await;
     let mut second = Peer::start(&room.url());
     assert_eq!(second.ask("lock a"), "waiting");
-    until_tickets(&room, 1).await;
+    until_tickets(&room, 2).await;
     assert!(locks.lock_named("a").shared().blocking(false).await.unwrap_err().is_would_block());
     drop(reader);
     assert!(writer.answer().starts_with("held"));

@@ -138,6 +138,14 @@ impl Peer {
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(pid, signal).unwrap();
+        // A signal takes effect some time later.
+        let stopped = || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
+            stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+        };
+        while signal == rustix::process::Signal::STOP && !stopped() {
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -38,7 +38,12 @@ fn a_thousand_tasks_wait_on_one_thread() {
         }
         let inode = room.inode("a");
         until("the wait", || kernel_locks(&inode, true) == 1).await;
-        assert_eq!(locks.inspect("a").await.unwrap().waiters, 999);
+        soon("the queue", async {
+            while locks.inspect("a").await.unwrap().waiters < 999 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
         assert_eq!(waiting_threads(), 1);
         peer.tell("release");
         soon("all of them", tasks.join_all()).await;
