@@ -14,6 +14,7 @@ use keyward::{
     conformance::{Fixture, NotApplicable, Verdict, unique_prefix},
 };
 use scripted::{Script, Scripted};
+#[cfg(feature = "file")]
 use tempfile::TempDir;
 
 /// What the children run; as a test of its own it does nothing.
@@ -28,13 +29,29 @@ mod memory {
 
 #[cfg(feature = "file")]
 mod file {
-    keyward::conformance_tests!(super::Files::under(env!("CARGO_TARGET_TMPDIR")));
+    keyward::conformance_tests!(super::Files::on_disk());
 }
 
 /// The same in memory: another file system has other rules for files that are deleted and made anew.
 #[cfg(all(feature = "file", target_os = "linux"))]
 mod file_on_tmpfs {
     keyward::conformance_tests!(super::Files::under("/dev/shm"));
+}
+
+/// Where waiting may not use a thread and a signal.
+#[cfg(feature = "file")]
+mod file_polling {
+    keyward::conformance_tests!(super::Files::on_disk().with("wait=poll"));
+}
+
+#[cfg(feature = "file")]
+mod file_without_tokens {
+    keyward::conformance_tests!(super::Files::on_disk().with("fencing=off"));
+}
+
+#[cfg(feature = "file")]
+mod file_durable {
+    keyward::conformance_tests!(super::Files::on_disk().with("fencing=durable"));
 }
 
 /// The backend that the other tests rest on.
@@ -85,20 +102,33 @@ impl Fixture for Memory {
 }
 
 /// A directory of its own, deleted in the end.
+#[cfg(feature = "file")]
 struct Files {
     directory: TempDir,
+    options: &'static str,
 }
 
+#[cfg(feature = "file")]
 impl Files {
+    fn on_disk() -> Self {
+        Self::under(env!("CARGO_TARGET_TMPDIR"))
+    }
+
     fn under(parent: impl AsRef<Path>) -> Self {
-        Self { directory: TempDir::new_in(parent).unwrap() }
+        Self { directory: tempfile::tempdir_in(parent).unwrap(), options: "" }
+    }
+
+    const fn with(mut self, options: &'static str) -> Self {
+        self.options = options;
+        self
     }
 
     fn url(&self) -> String {
-        format!("file://{}", self.directory.path().display())
+        format!("file://{}?{}", self.directory.path().display(), self.options)
     }
 }
 
+#[cfg(feature = "file")]
 impl Fixture for Files {
     async fn connect(&self) -> Locks {
         Locks::connect(self.url()).await.unwrap()
@@ -153,4 +183,26 @@ impl Fixture for Fake {
         assert!(self.0.sever(lease.name().as_bytes()), "{lease:?} is not held");
         Ok(())
     }
+}
+
+/// A case that nobody stamps is one that no backend has to keep.
+#[test]
+fn every_case_is_stamped() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/conformance");
+    let read = |file| fs::read_to_string(folder.join(file)).unwrap();
+    let list = read("mod.rs");
+    let stamped = list.split("@stamp ($fixture)").nth(1).unwrap().split('}').next().unwrap();
+    let stamped: Vec<_> = stamped.split_whitespace().collect();
+    let mut cases = Vec::new();
+    for file in fs::read_dir(&folder).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let names = text.split("\npub async fn ").skip(1).map(|rest| rest.split_once('(').unwrap());
+        let of_fixtures = names.filter(|(_, rest)| rest.starts_with("fixture: &impl Fixture)"));
+        cases.extend(of_fixtures.map(|(name, _)| name.to_owned()));
+    }
+    assert!(cases.len() > 40, "the cases were not found");
+    for case in &cases {
+        assert!(stamped.contains(&case.as_str()), "{case} is not stamped");
+    }
+    assert_eq!(stamped.len(), cases.len());
 }

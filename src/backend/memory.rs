@@ -111,15 +111,10 @@ impl Backend for MemoryBackend {
     }
 
     async fn inspect(&self, name: &LockName) -> Result<Occupancy, Error> {
-        let (names, key) = (&self.0.names, name.as_bytes());
-        if names.holders(key) == 0 {
+        let Some(exclusive) = self.0.names.is_exclusive(name.as_bytes()) else {
             return Ok(Occupancy::Free);
-        }
-        let mode = match names.try_read_named(key) {
-            Ok(_) => Mode::Shared,
-            Err(_) if names.holders(key) > 1 => Mode::Shared,
-            Err(_) => Mode::Exclusive,
         };
+        let mode = if exclusive { Mode::Exclusive } else { Mode::Shared };
         let owner = Owner { pid: Some(std::process::id()), ..Owner::default() };
         Ok(Occupancy::Held { mode, owner: Some(owner) })
     }

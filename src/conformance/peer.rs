@@ -6,9 +6,9 @@
 
 use std::{
     fmt,
-    future::IntoFuture,
+    future::{Future, IntoFuture, poll_fn},
     io::{BufRead, BufReader, Write, stdin, stdout},
-    pin::pin,
+    pin::{Pin, pin},
     process::{Child, ChildStdin, Stdio},
     task::Poll,
     thread,
@@ -59,7 +59,8 @@ pub async fn serve(locks: Locks) {
             _ => return answer(format_args!("failed: {command:?} is no command")),
         };
         let mut wait = wait.into_future();
-        let got = match futures::poll!(&mut wait) {
+        let first = poll_fn(|cx| Poll::Ready(Pin::new(&mut wait).poll(cx))).await;
+        let got = match first {
             Poll::Ready(got) => got,
             Poll::Pending => {
                 if verb != "try" {

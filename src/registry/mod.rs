@@ -361,6 +361,18 @@ impl<K: Hash + Eq, S: BuildHasher> LockRegistry<K, S> {
         self.look(key, |queue| queue.queued())
     }
 
+    /// Whether the key is held exclusively (`Some(true)`) or by readers, if it is held.
+    #[cfg(not(keyward_loom))]
+    pub(crate) fn is_exclusive<Q>(&self, key: &Q) -> Option<bool>
+    where
+        Q: ToKey<K> + ?Sized,
+    {
+        match self.look(key, |queue| queue.holders() + usize::from(queue.is_shared())) {
+            0 => None,
+            held => Some(held == 1),
+        }
+    }
+
     fn look<Q>(&self, key: &Q, f: impl FnOnce(&mut Queue) -> usize) -> usize
     where
         Q: ToKey<K> + ?Sized,

@@ -140,6 +140,12 @@ impl Queue {
         if self.shares == Self::EXCLUSIVE { 1 } else { self.shares as usize }
     }
 
+    /// Whether readers hold it.
+    #[cfg(not(keyward_loom))]
+    pub(super) const fn is_shared(&self) -> bool {
+        self.shares != 0 && self.shares != Self::EXCLUSIVE
+    }
+
     /// How many wait for it.
     pub(super) const fn queued(&self) -> usize {
         self.queued as usize

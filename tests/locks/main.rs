@@ -7,6 +7,7 @@ mod cancel;
 mod close;
 mod errors;
 mod handover;
+mod inspect;
 mod loss;
 mod model;
 mod readers;

@@ -172,7 +172,7 @@ impl Backend for Scripted {
         if token.is_some() {
             self.0.holds.lock().unwrap().insert(key.to_vec(), Arc::clone(&inside));
         }
-        let hold = ScriptedHold { backend: self.clone(), inside, token };
+        let hold = ScriptedHold { backend: self.clone(), key: key.to_vec(), inside, token };
         Turns(script.turns).await; // a store answers after it has granted
         Ok(Some(hold))
     }
@@ -221,6 +221,7 @@ enum Guard {
 #[derive(Debug)]
 pub(crate) struct ScriptedHold {
     backend: Scripted,
+    key: Vec<u8>,
     inside: Arc<Mutex<Inside>>,
     token: Option<FencingToken>,
 }
@@ -286,6 +287,7 @@ impl Hold for ScriptedHold {
     }
 
     fn admits_reader(&self) -> bool {
-        self.backend.script().admits_readers
+        let nobody_waits = self.backend.0.names.waiters(&*self.key) == 0;
+        nobody_waits && self.backend.script().admits_readers
     }
 }

@@ -1,0 +1,81 @@
+//! Looking at who holds a name.
+
+use futures::FutureExt;
+use keyward::{ErrorKind, Locks, Mode, Occupancy, Status};
+use tokio_test::{assert_pending, assert_ready_ok};
+
+use crate::{by_hand, memory, now, paused};
+
+fn look(locks: &Locks) -> Status {
+    locks.inspect("a").now_or_never().unwrap().unwrap()
+}
+
+fn mode(status: &Status) -> Option<Mode> {
+    match status.occupancy {
+        Occupancy::Held { mode, .. } => Some(mode),
+        _ => None,
+    }
+}
+
+#[test]
+fn it_tells_how_a_name_is_held_and_who_waits() {
+    let runtime = paused();
+    let _inside = runtime.enter();
+    let locks = memory();
+    assert_eq!((mode(&look(&locks)), look(&locks).waiters), (None, 0));
+    let readers = [(); 2].map(|()| now(locks.lock_named("a").shared()).unwrap());
+    assert_eq!(mode(&look(&locks)), Some(Mode::Shared));
+    let [first, second] = readers;
+    drop(second);
+    assert_eq!(mode(&look(&locks)), Some(Mode::Shared));
+
+    // The writer asks the store; those behind it wait for their turn.
+    let mut writer = by_hand(locks.lock_named("a"));
+    assert_pending!(writer.poll());
+    assert_eq!((mode(&look(&locks)), look(&locks).waiters), (Some(Mode::Shared), 0));
+    let mut behind = by_hand(locks.lock_named("a"));
+    assert_pending!(behind.poll());
+    assert_eq!(look(&locks).waiters, 1);
+    drop(first);
+    let writer = assert_ready_ok!(writer.poll());
+    assert_eq!((mode(&look(&locks)), look(&locks).waiters), (Some(Mode::Exclusive), 1));
+    drop(behind);
+    drop(writer);
+    assert!(!look(&locks).is_held());
+}
+
+#[test]
+fn it_holds_nothing() {
+    let locks = memory();
+    for _ in 0..3 {
+        assert!(!look(&locks).is_held());
+        drop(now(locks.try_lock_named("a")).unwrap());
+    }
+}
+
+#[test]
+fn a_backend_that_does_not_tell_is_unsupported() {
+    #[derive(Debug)]
+    struct Mute;
+    impl keyward::contract::Backend for Mute {
+        type Hold = keyward::memory::MemoryHold;
+        async fn acquire(
+            &self,
+            _: &keyward::LockName,
+            _: keyward::contract::Request,
+        ) -> Result<Option<Self::Hold>, keyward::Error> {
+            Ok(None)
+        }
+        fn capability(&self) -> keyward::Capability {
+            keyward::Capability::new("mute")
+        }
+    }
+    let locks = Locks::builder().backend(Mute);
+    let error = locks.inspect("a").now_or_never().unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.backend()), (ErrorKind::Unsupported, Some("mute")));
+    assert!(now(locks.lock_named("a")).unwrap_err().is_timed_out());
+    assert_eq!(
+        locks.collect_garbage(std::time::Duration::ZERO).now_or_never().unwrap().unwrap(),
+        0
+    );
+}
