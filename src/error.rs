@@ -80,7 +80,7 @@ impl error::Error for Elapsed {}
 /// A lease could not be had, or could not be kept.
 ///
 /// One type for every backend: the [`kind`](Self::kind) says what a program can do about it, the
-/// message what a person can, and [`source`](Error::source) what the backend said. It names the lock
+/// message what a person can, and [`source`](error::Error::source) what the backend said. It names the lock
 /// and the backend, and never a password.
 ///
 /// That others hold the lock is an `Err` like every other failure, so that

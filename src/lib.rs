@@ -1,20 +1,26 @@
-//! Named locks for async Rust: `lock_named("vol-42").await`.
+//! Named locks for async Rust: `lock_named("vol-42").await`, across tasks and processes.
 //!
 //! Async services must not touch one resource twice at once: two tasks that resize one volume, two
-//! jobs that write one report. keyward locks the *name* of the resource. The lock is made when it is
-//! asked for and gone when it is free; there is nothing to declare, to clean up or to poll.
+//! processes that write one image. keyward locks the *name* of the resource. The lock is made when it
+//! is asked for and gone when it is free; there is nothing to declare, to clean up or to poll.
 //!
 //! ```
-//! # #[tokio::main(flavor = "current_thread")] async fn main() {
-//! use keyward::LockRegistry;
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), keyward::Error> {
+//! use std::time::Duration;
+//! use keyward::{LockRegistry, Locks};
 //!
+//! // The tasks of one process: fair, infallible, nothing to set up.
 //! let volumes = LockRegistry::<String>::new();
-//!
 //! let guard = volumes.lock_named("vol-42").await; // waits its turn
 //! assert!(volumes.try_lock_named("vol-42").is_err()); // does not wait
-//! assert!(volumes.try_lock_named("vol-43").is_ok()); // another name, another lock
 //! drop(guard); // hands it to the first in the queue
-//! assert!(volumes.is_empty()); // and of free names nothing is left
+//!
+//! // Processes: the store is chosen by a URL, and the wait can fail.
+//! let locks = Locks::connect("memory:").await?; // or "file:///var/lib/cinder"
+//! let lease = locks.lock_named("vol-42").timeout(Duration::from_secs(5)).await?;
+//! lease.run(async { /* work, as long as the lease is held */ }).await?;
+//! lease.release().await?;
+//! # Ok(())
 //! # }
 //! ```
 //!
@@ -25,36 +31,62 @@
 //! | data with one owner, locked for a moment, nothing awaited meanwhile | `std::sync::Mutex` |
 //! | data with one owner, something awaited while it is locked | `tokio::sync::Mutex` |
 //! | many resources known by name or id, touched by tasks of one process | [`LockRegistry`] |
-//! | ... read by many, changed by few | [`LockRegistry::read_named`] and `lock_named` |
-//! | ... several at once | [`LockRegistry::lock_all`] |
-//! | ... from code that is not async | [`LockRegistry::blocking_lock_named`] |
+//! | contenders in several processes of one host, Python services among them | [`Locks`], `file:` |
+//! | code that will have them later, or tests of code that has | [`Locks`], `memory:` |
+//! | contenders on several hosts | not this release: leases on MySQL are being built |
 //! | at most n at once, whoever they are | `tokio::sync::Semaphore` |
 //! | one computation whose result all callers want | a cache with single flight, not a lock |
-//! | contenders in several processes, or on several hosts | not this release: leases by URL are being built |
+//!
+//! Both have shared mode ([`read_named`](LockRegistry::read_named), [`shared`](Acquire::shared)), several
+//! names at once without deadlock (`lock_all`), tries, timeouts, and callers that are not async.
 //!
 //! # What a named lock does not give you
 //!
 //! * It is **advisory**: code that does not ask for the name is not stopped.
-//! * It is **not re-entrant**: a task that locks a name it already holds waits for ever. In debug
-//!   builds that is reported through `tracing` after 5 seconds, with where the name was locked.
-//! * It **does not reach beyond the process**, and not beyond its registry: two registries with one
+//! * It is **not re-entrant**: a task that locks a name it already holds waits for ever. That is
+//!   reported through `tracing` after 5 seconds, with who holds it.
+//! * A registry **does not reach beyond the process**, and not beyond itself: two registries with one
 //!   name are two locks.
+//! * A lease **can be lost**: somebody deletes the lock file, a server goes away. It tells you so
+//!   ([`Lease::lost`], [`Lease::run`]), but what you write between the loss and its news only the store
+//!   can refuse: give it the [`FencingToken`].
 //! * It **protects no data**. There is no poisoning either: a panic while holding releases, and what
 //!   state the resource is in is yours to find out.
 //! * It is only as fast as its holder: a fair queue waits for whoever is at its head, also for a
 //!   future that somebody polled once and forgot about (see [`futures`]).
 //!
+//! # Backends
+//!
+//! | | `memory:` | [`file:`](crate::file) |
+//! |---|---|---|
+//! | excludes | tasks of the process | processes of the host, also Python's oslo.concurrency, fasteners and tooz |
+//! | order | of asking | of asking, between processes too; inside one, its tasks in order |
+//! | who waits | sleeps | sleeps; polls on filesystems that are not local |
+//! | shared mode | yes | yes |
+//! | lost when | never | the lock file or its directory is deleted, renamed or replaced |
+//! | loss is told | | within 1 s, mostly at once |
+//! | fencing tokens | grow within the process | grow over processes, crashes and restarts |
+//! | longest name | any | any; up to 255 bytes as it stands |
+//!
+//! More can be written outside of this crate, on the [`contract`] that these stand on.
+//!
 //! # Runtimes
 //!
-//! The registry works on every runtime and on none. Inside Tokio it takes part in cooperative
-//! scheduling: a loop over free names yields now and then. Only [timeouts](futures::LockNamed::timeout)
-//! need Tokio's clock.
+//! The registry works on every runtime and on none; inside Tokio it takes part in cooperative
+//! scheduling, and only [timeouts](futures::LockNamed::timeout) need Tokio's clock. [`Locks`] need a Tokio
+//! runtime with time enabled to wait in.
 //!
 //! # Features
 //!
-//! None of the features changes what this release does: `file`, `macros`, `mysql`, `mysql-tls`, `cli`,
-//! `metrics` and `conformance` are names that are reserved for what is being built, so that a
-//! `Cargo.toml` written today stays as it is; `full` is all of them.
+//! | feature | default | why it is one |
+//! |---|---|---|
+//! | `file` | yes | the file backend; needs libc and rustix |
+//! | `conformance` | no | the contract's test cases, for backends of your own |
+//! | `full` | no | all of them |
+//!
+//! A feature adds API and changes nothing else. `macros`, `mysql`, `mysql-tls`, `cli` and `metrics` are
+//! names that are reserved for what is being built, so that a `Cargo.toml` written today stays as it
+//! is. Without `file`, a `file:` URL is an error that says so.
 //!
 //! # More
 //!

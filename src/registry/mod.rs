@@ -81,7 +81,7 @@ use crate::{error::TryLockError, hash::RandomState};
 /// Locks are not re-entrant: a task that locks a key it already holds waits for ever, as with Tokio's
 /// mutex. So do two tasks that lock two keys in opposite orders; take several keys with
 /// [`lock_all`](Self::lock_all). And so does a queue behind a future that has been polled and is then
-/// neither polled nor dropped (see [`futures`]). In debug builds, a wait of more than 5 s is reported
+/// neither polled nor dropped (see [`futures`](crate::futures)). In debug builds, a wait of more than 5 s is reported
 /// through `tracing` with where the key was locked, since when, and how many are queued; and
 /// [`holders`](Self::holders) and [`waiters`](Self::waiters) tell at any time.
 ///
@@ -142,7 +142,7 @@ impl<K: Hash + Eq, S: BuildHasher> LockRegistry<K, S> {
     /// # Cancel safety
     ///
     /// Dropping the future loses the place in the queue and nothing else. In a `select!` loop, poll
-    /// one future by `&mut` to keep the place; see [`futures`].
+    /// one future by `&mut` to keep the place; see [`futures`](crate::futures).
     ///
     /// # Examples
     ///

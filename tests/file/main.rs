@@ -14,6 +14,7 @@ mod room;
 mod tokens;
 mod urls;
 mod waiting;
+mod wire;
 
 #[path = "../support/child.rs"]
 mod child;
