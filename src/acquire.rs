@@ -6,7 +6,7 @@
 
 use std::{
     fmt,
-    future::{Future, IntoFuture},
+    future::{Future, IntoFuture, pending, poll_fn},
     marker::PhantomData,
     pin::{Pin, pin},
     sync::Arc,
@@ -15,6 +15,7 @@ use std::{
 };
 
 use futures::future::FusedFuture;
+use pin_project::pin_project;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
@@ -101,8 +102,9 @@ impl Acquire<Lease> {
 
     /// Asks for a hold together with others who ask for the same.
     ///
-    /// Nobody holds the name exclusively meanwhile. Readers and writers queue together, so that
-    /// neither starves the other.
+    /// Nobody holds the name exclusively meanwhile. Where the backend is
+    /// [fair](crate::Capability::fair), readers and writers queue together, so that neither starves the
+    /// other.
     pub const fn shared(mut self) -> Self {
         self.mode = Mode::Shared;
         self
@@ -236,17 +238,16 @@ impl IntoFuture for Acquire<Leases> {
 }
 
 /// The names in locking order, and of those that are one lock only the first.
-fn distinct(gate: &Gate, mut names: Vec<LockName>) -> Result<Vec<LockName>, Error> {
-    names.sort();
-    let mut keys = std::collections::HashSet::new();
-    let mut kept = Vec::with_capacity(names.len());
+///
+/// The order is that of the store's keys, or two callers with different names for one lock could meet
+/// in a deadlock.
+fn distinct(gate: &Gate, names: Vec<LockName>) -> Result<Vec<LockName>, Error> {
+    let mut sorted = std::collections::BTreeMap::new();
     for name in names {
-        let key = gate.key(&name).map_err(|e| about(gate, &name, e))?;
-        if keys.insert(key.into_owned()) {
-            kept.push(name);
-        }
+        let key = gate.key(&name).map_err(|e| about(gate, &name, e))?.into_owned();
+        sorted.entry(key).or_insert(name);
     }
-    Ok(kept)
+    Ok(sorted.into_values().collect())
 }
 
 fn about(gate: &Gate, name: &LockName, error: Error) -> Error {
@@ -279,35 +280,40 @@ async fn held(
 ) -> Result<Option<Held>, Error> {
     let key = gate.key(name)?;
     let mut enter = pin!(gate.enter(name, key.clone(), mode, wait));
-    let first = std::future::poll_fn(|cx| Poll::Ready(enter.as_mut().poll(cx))).await;
-    match first {
-        Poll::Ready(outcome) => outcome,
-        Poll::Pending if wait == Wait::No => enter.await,
-        Poll::Pending => {
-            let mut late = pin!(late(wait));
-            let mut closed = pin!(gate.closed.cancelled());
-            let mut warnings = pin!(warnings(gate, name, &key));
-            std::future::poll_fn(|cx| {
-                if let Poll::Ready(outcome) = enter.as_mut().poll(cx) {
-                    return Poll::Ready(outcome);
-                }
-                if late.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Ok(None));
-                }
-                if closed.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Err(Error::new(ErrorKind::Closed)));
-                }
-                warnings.as_mut().poll(cx).map(|never| match never {})
-            })
-            .await
+    let mut interruption = None;
+    poll_fn(|cx| {
+        let outcome = enter.as_mut().poll(cx);
+        if outcome.is_ready() || wait == Wait::No {
+            return outcome;
         }
-    }
+        let interruption =
+            interruption.get_or_insert_with(|| Box::pin(interrupted(gate, name, &key, wait)));
+        interruption.as_mut().poll(cx).map(|error| error.map_or(Ok(None), Err))
+    })
+    .await
+}
+
+/// What ends a wait from outside: an error, or being late. Made once there is a wait.
+async fn interrupted(gate: &Gate, name: &LockName, key: &[u8], wait: Wait) -> Option<Error> {
+    let mut late = pin!(late(wait));
+    let mut closed = pin!(gate.closed.cancelled());
+    let mut warnings = pin!(warnings(gate, name, key));
+    poll_fn(|cx| {
+        if late.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        if closed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Error::new(ErrorKind::Closed)));
+        }
+        warnings.as_mut().poll(cx).map(|never| match never {})
+    })
+    .await
 }
 
 async fn late(wait: Wait) {
     match wait {
         Wait::Until(deadline) => sleep_until(deadline).await,
-        Wait::No | Wait::Forever => std::future::pending().await,
+        Wait::No | Wait::Forever => pending().await,
     }
 }
 
@@ -338,20 +344,21 @@ async fn warnings(gate: &Gate, name: &LockName, key: &[u8]) -> std::convert::Inf
 ///
 /// It does nothing until it is polled, borrows nothing, and stays pending once it has returned its
 /// result. Dropping it at any point loses the place in the queue and nothing else.
+#[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct Acquiring<L = Lease>(Boxed<Result<L, Error>>);
+pub struct Acquiring<L = Lease>(#[pin] Boxed<Result<L, Error>>);
 
 impl<L> Future for Acquiring<L> {
     type Output = Result<L, Error>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll(cx)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().0.poll(cx)
     }
 }
 
 impl<L> FusedFuture for Acquiring<L> {
     fn is_terminated(&self) -> bool {
-        self.0.is_done()
+        self.0.is_terminated()
     }
 }
 

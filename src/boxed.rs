@@ -3,11 +3,12 @@
 
 use std::{
     future::Future,
+    pin::Pin,
     sync::{Mutex, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, FusedFuture, FutureExt};
 
 pub(crate) struct Boxed<T> {
     /// None once it is done. Never locked: only `&mut` reaches what is inside.
@@ -19,18 +20,24 @@ impl<T> Boxed<T> {
     pub(crate) fn new(run: impl Future<Output = T> + Send + 'static) -> Self {
         Self { run: Mutex::new(Some(run.boxed())), done: false }
     }
+}
 
-    /// Pending for ever once it has been ready.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+/// Pending for ever once it has been ready.
+impl<T> Future for Boxed<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let slot = self.run.get_mut().unwrap_or_else(PoisonError::into_inner);
         let Some(run) = slot else { return Poll::Pending };
-        let output = std::task::ready!(run.as_mut().poll(cx));
+        let output = ready!(run.as_mut().poll(cx));
         *slot = None;
         self.done = true;
         Poll::Ready(output)
     }
+}
 
-    pub(crate) const fn is_done(&self) -> bool {
+impl<T> FusedFuture for Boxed<T> {
+    fn is_terminated(&self) -> bool {
         self.done
     }
 }

@@ -55,7 +55,8 @@ pub(crate) struct Gate {
     pub(crate) backend: Box<dyn AnyBackend>,
     /// The backend's name, for errors and logs.
     pub(crate) label: &'static str,
-    pub(crate) polite: Option<Duration>,
+    polite: Option<Duration>,
+    has_shared_mode: bool,
     pub(crate) closed: CancellationToken,
     turns: LockRegistry<Key>,
     kept: Kept,
@@ -108,6 +109,10 @@ impl Kept {
         keep
     }
 
+    fn has_handed_over(&self, key: &[u8]) -> bool {
+        !self.is_empty() && matches!(self.lock().get(key), Some(Keep::HandedOver(_)))
+    }
+
     fn take_handed_over(&self, key: &[u8]) -> Option<BoxHold> {
         match self.remove_if(key, |keep| matches!(keep, Keep::HandedOver(_))) {
             Some(Keep::HandedOver(hold)) => Some(hold),
@@ -128,8 +133,10 @@ impl Kept {
 
 impl Gate {
     pub(crate) fn new(backend: Box<dyn AnyBackend>, polite: Option<Duration>) -> Self {
+        let capability = backend.capability();
         Self {
-            label: backend.capability().backend,
+            label: capability.backend,
+            has_shared_mode: capability.shared,
             backend,
             polite,
             closed: CancellationToken::new(),
@@ -163,6 +170,10 @@ impl Gate {
         let out = self.holds.token();
         if self.closed.is_cancelled() {
             return Err(Error::new(ErrorKind::Closed));
+        }
+        if mode == Mode::Shared && !self.has_shared_mode {
+            let message = "the backend has no shared mode";
+            return Err(Error::new(ErrorKind::Unsupported).with_message(message));
         }
         let _leaving = Leaving { gate: self, key };
         let turn = match wait {
@@ -254,8 +265,8 @@ struct Leaving<'a> {
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
-        if self.gate.kept.is_empty() {
-            return;
+        if !self.gate.kept.has_handed_over(self.key) {
+            return; // or a try of somebody else could meet ours for nothing
         }
         // Not free: then somebody has the turn, and looks after it when he leaves.
         if let Ok(_turn) = self.gate.turns.try_lock_named(self.key) {

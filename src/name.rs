@@ -63,6 +63,7 @@ impl LockName {
     }
 
     /// The name with `prefix` before it.
+    #[cfg(not(keyward_loom))]
     pub(crate) fn prefixed(self, prefix: &str) -> Self {
         if prefix.is_empty() {
             return self;

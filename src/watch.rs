@@ -18,6 +18,7 @@ use std::{
 };
 
 use futures::future::{FusedFuture, FutureExt};
+use pin_project::pin_project;
 use tokio_util::sync::CancellationToken;
 
 use crate::boxed::Boxed;
@@ -153,8 +154,9 @@ impl Default for LossSignal {
 /// The future of [`Lease::lost`](crate::Lease::lost) and [`Leases::lost`](crate::Leases::lost).
 ///
 /// It borrows nothing, and stays pending for ever if the lease is released.
+#[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct Lost(Boxed<LossReason>);
+pub struct Lost(#[pin] Boxed<LossReason>);
 
 impl Lost {
     /// Of whichever is lost first.
@@ -169,14 +171,14 @@ impl Lost {
 impl Future for Lost {
     type Output = LossReason;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LossReason> {
-        self.0.poll(cx)
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LossReason> {
+        self.project().0.poll(cx)
     }
 }
 
 impl FusedFuture for Lost {
     fn is_terminated(&self) -> bool {
-        self.0.is_done()
+        self.0.is_terminated()
     }
 }
 
