@@ -168,7 +168,7 @@ impl Gate {
     ) -> Result<Option<Held>, Error> {
         let key: &[u8] = &key;
         let out = self.holds.token();
-        if self.closed.is_cancelled() {
+        if self.holds.is_closed() {
             return Err(Error::new(ErrorKind::Closed));
         }
         if mode == Mode::Shared && !self.has_shared_mode {
@@ -240,8 +240,8 @@ impl Gate {
 
     /// Ends the waits, waits until no hold is out, and closes the backend, once for all callers.
     pub(crate) async fn close(&self) {
-        self.closed.cancel();
         self.holds.close();
+        self.closed.cancel();
         self.holds.wait().await;
         self.backend_closed.get_or_init(|| self.backend.close()).await;
     }
@@ -326,8 +326,7 @@ struct Alone {
 impl Alone {
     /// Gives the hold to the next task of this process, if there is one and the backend allows it.
     fn hand_over(mut self) -> Result<(), Self> {
-        let key = self.turn.name();
-        if self.gate.turns.waiters(key) == 0 || !self.hold.pass_on() {
+        if self.turn.waiters() == 0 || !self.hold.pass_on() {
             return Err(self);
         }
         let Self { hold, turn, gate, _out } = self;

@@ -119,6 +119,16 @@ macro_rules! guard {
 guard!(NamedGuard);
 guard!(NamedReadGuard);
 
+impl<K> NamedGuard<K> {
+    /// How many are queued behind this guard now.
+    #[cfg(not(keyward_loom))]
+    #[inline]
+    pub(crate) fn waiters(&self) -> usize {
+        // SAFETY: held by us.
+        unsafe { Table::queued(self.0.node) }
+    }
+}
+
 /// The exclusive holds of several keys, released together, the last one first.
 ///
 /// Returned by [`lock_all`](crate::LockRegistry::lock_all).

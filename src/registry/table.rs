@@ -178,6 +178,25 @@ impl<K: 'static> Table<K> {
         Contended { keys, node }
     }
 
+    /// How many are queued for the node's key, without making its bucket slow as [`Table::find`] does.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the node.
+    #[cfg(not(keyward_loom))]
+    #[inline]
+    pub(super) unsafe fn queued(node: NonNull<Node<K>>) -> usize {
+        // SAFETY: the node is held, and with it the table is there (T5).
+        unsafe {
+            let table = Node::table(node);
+            // In its slot nobody has met it; else its bucket is slow, and it is in the table (T1).
+            if (*table).slot(Node::hash(node)).load(Ordering::Relaxed) == node.as_ptr() {
+                return 0;
+            }
+            (*table).contended(node).look(|queue| queue.queued())
+        }
+    }
+
     /// Makes the bucket slow unless it is free, and looks for the key in it. `name` is a node with
     /// the key's whole name, if there is one.
     fn find_in<Q>(

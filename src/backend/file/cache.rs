@@ -17,7 +17,7 @@ pub(super) const PLACES: usize = 128;
 
 #[derive(Debug)]
 pub(super) struct Cache {
-    places: [Mutex<Option<LockFile>>; PLACES],
+    places: [Mutex<Option<Box<LockFile>>>; PLACES],
     hasher: RandomState,
 }
 
@@ -27,16 +27,16 @@ impl Cache {
         Self { places, hasher: RandomState::default() }
     }
 
-    fn place(&self, key: &[u8]) -> &Mutex<Option<LockFile>> {
+    fn place(&self, key: &[u8]) -> &Mutex<Option<Box<LockFile>>> {
         &self.places[self.hasher.hash_one(key) as usize % PLACES]
     }
 
-    pub(super) fn take(&self, key: &[u8]) -> Option<LockFile> {
+    pub(super) fn take(&self, key: &[u8]) -> Option<Box<LockFile>> {
         let mut place = self.place(key).lock().unwrap_or_else(PoisonError::into_inner);
         place.take_if(|file| file.key() == key)
     }
 
-    pub(super) fn put(&self, file: LockFile) {
+    pub(super) fn put(&self, file: Box<LockFile>) {
         let place = self.place(file.key());
         let old = place.lock().unwrap_or_else(PoisonError::into_inner).replace(file);
         drop(old); // closes a file: not under the mutex

@@ -21,7 +21,8 @@ use crate::{
     token::FencingToken,
 };
 
-/// A lock file that is open, and not locked through this description.
+/// A lock file that is open, and not locked through this description. It is always boxed: it goes from
+/// hand to hand with every lock, and is large.
 #[derive(Debug)]
 pub(super) struct LockFile {
     fd: OwnedFd,
@@ -40,16 +41,16 @@ pub(super) enum Settled {
     /// The path names another file by now: this one is of no use.
     Gone,
     /// It is not locked: those who poll have their turn for that long.
-    Gap(LockFile, Duration),
+    Gap(Box<LockFile>, Duration),
 }
 
 impl LockFile {
-    pub(super) fn open(dir: &LockDir, key: &[u8]) -> Result<Self, Error> {
+    pub(super) fn open(dir: &LockDir, key: &[u8]) -> Result<Box<Self>, Error> {
         let failed = |e| errors::at("open", &dir.path().join(lossy(key)), e);
         let (fd, stat) = dir.open_file(key).map_err(failed)?;
         let whole_path = dir.whole_path(key).map_err(failed)?;
         let (key, id) = (key.to_vec(), FileId::of(&stat));
-        Ok(Self { fd, key, whole_path, id, tokens: Tokens::default(), streak: None })
+        Ok(Box::new(Self { fd, key, whole_path, id, tokens: Tokens::default(), streak: None }))
     }
 
     pub(super) fn key(&self) -> &[u8] {
@@ -77,7 +78,7 @@ impl LockFile {
 
     /// To be called once the kernel has granted the lock, before anybody calls it held.
     pub(super) fn settle(
-        self,
+        self: Box<Self>,
         mode: Mode,
         fencing: Fencing,
         gap: Option<Duration>,
@@ -102,7 +103,7 @@ impl LockFile {
             }
         }
         if mode == Mode::Exclusive && fencing != Fencing::Off {
-            let Self { fd, tokens, .. } = file;
+            let Self { fd, tokens, .. } = &mut **file;
             let token = tokens.first(fd.as_fd(), &stat, fencing, now);
             let token = token.map_err(|e| errors::lock_file("write", e))?;
             locked.token = Some(FencingToken::new(token));
@@ -120,7 +121,7 @@ pub(super) fn lossy(key: &[u8]) -> String {
 #[derive(Debug)]
 pub(super) struct Locked {
     /// None once it is unlocked.
-    file: Option<LockFile>,
+    file: Option<Box<LockFile>>,
     pub(super) mode: Mode,
     pub(super) token: Option<FencingToken>,
     gap: Option<Duration>,
@@ -131,12 +132,12 @@ pub(super) struct Locked {
 }
 
 impl Locked {
-    const fn new(file: LockFile, mode: Mode, gap: Option<Duration>, forks: u32) -> Self {
+    const fn new(file: Box<LockFile>, mode: Mode, gap: Option<Duration>, forks: u32) -> Self {
         Self { file: Some(file), mode, token: None, gap, forks, place: None }
     }
 
-    pub(super) const fn file(&self) -> &LockFile {
-        self.file.as_ref().expect("only `unlock` takes it")
+    pub(super) fn file(&self) -> &LockFile {
+        self.file.as_deref().expect("only `unlock` takes it")
     }
 
     /// The next token of the hold, for the next holder in this process; false if there is none.
@@ -162,11 +163,11 @@ impl Locked {
     }
 
     /// Unlocks and returns the file, to be used again; none in a forked child.
-    pub(super) fn unlock(mut self) -> io::Result<Option<LockFile>> {
+    pub(super) fn unlock(mut self) -> io::Result<Option<Box<LockFile>>> {
         self.unlock_now()
     }
 
-    fn unlock_now(&mut self) -> io::Result<Option<LockFile>> {
+    fn unlock_now(&mut self) -> io::Result<Option<Box<LockFile>>> {
         let Some(file) = self.file.take().filter(|_| self.forks == ofd::forks()) else {
             return Ok(None);
         };

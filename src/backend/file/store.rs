@@ -55,7 +55,7 @@ pub(super) struct Store {
 enum Tried {
     Held(Locked),
     /// Somebody else holds it, or is to have it first. The file, if it may be used for waiting.
-    Busy(Option<LockFile>),
+    Busy(Option<Box<LockFile>>),
     /// The file is not what the path names any more.
     Gone,
     /// Pollers have their turn.
@@ -77,8 +77,9 @@ impl Store {
         key: &[u8],
         request: Request,
     ) -> Result<Option<Locked>, Error> {
+        // What waits is boxed: its futures are large, and the usual case pays for none of them.
         if self.is_slow() {
-            return self.obtain_slowly(key, request).await;
+            return Box::pin(self.obtain_slowly(key, request)).await;
         }
         loop {
             match self.first_try(key, request)? {
@@ -88,7 +89,7 @@ impl Store {
                 Tried::Busy(_) | Tried::Gap(_) => break,
             }
         }
-        self.wait(key, request).await.map(Some)
+        Box::pin(self.wait(key, request)).await.map(Some)
     }
 
     /// Follows the path, once a file was not what it names: the whole directory may be another.
@@ -122,7 +123,7 @@ impl Store {
     }
 
     /// One try on a file, whoever waits.
-    fn attempt(&self, file: LockFile, request: Request, now: Instant) -> Result<Tried, Error> {
+    fn attempt(&self, file: Box<LockFile>, request: Request, now: Instant) -> Result<Tried, Error> {
         if let Some(gap) = request.polite {
             let left = polite::gap_left(file.fd(), gap);
             if let Some(left) = left.map_err(|e| errors::lock_file("read", e))? {
