@@ -5,12 +5,13 @@
 //! says *still waiting for …* after [`FIRST_WARNING`] and then each time the wait has doubled.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     future::{Future, IntoFuture, pending, poll_fn},
     marker::PhantomData,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -22,7 +23,7 @@ use crate::{
     boxed::Boxed,
     contract::{Mode, Occupancy, Wait},
     error::{Error, ErrorKind},
-    handover::{Gate, Held},
+    handover::{Entered, Gate, Held, Key, Turn},
     lease::{Lease, Leases},
     name::LockName,
     runtime,
@@ -151,15 +152,19 @@ impl<L> Acquire<L> {
         if self.blocking { ErrorKind::TimedOut } else { ErrorKind::WouldBlock }
     }
 
+    /// Whether a lock that is not free is not to be had, without looking at a clock.
+    const fn is_try(&self) -> bool {
+        !self.blocking || matches!(self.limit, Limit::After(Duration::ZERO))
+    }
+
     fn wait(&self) -> Wait {
-        if !self.blocking {
+        if self.is_try() {
             return Wait::No;
         }
         match self.limit {
             Limit::Never | Limit::After(Duration::MAX) => Wait::Forever,
             // Tried once whatever the limit, also where the store does not answer in one poll: what
-            // is late from the start is a try.
-            Limit::After(Duration::ZERO) => Wait::No,
+            // is late from the start is a try, as is the limit of zero.
             Limit::At(deadline) if deadline <= Instant::now() => Wait::No,
             Limit::At(deadline) => Wait::Until(deadline),
             // What overflows the clock is for ever as well.
@@ -205,14 +210,7 @@ impl IntoFuture for Acquire<Lease> {
     type IntoFuture = Acquiring<Lease>;
 
     fn into_future(self) -> Acquiring<Lease> {
-        let run = async move {
-            let (wait, refusal) = (self.wait(), self.refusal());
-            match self.names {
-                Names::One(name) => acquire(&self.gate, name, self.mode, wait, refusal).await,
-                Names::Many(_) => unreachable!("of several names there are several leases"),
-            }
-        };
-        Acquiring(Boxed::new(run))
+        Acquiring { begin: Some((self, begin_one)), wait: None }
     }
 }
 
@@ -221,80 +219,112 @@ impl IntoFuture for Acquire<Leases> {
     type IntoFuture = Acquiring<Leases>;
 
     fn into_future(self) -> Acquiring<Leases> {
-        let run = async move {
-            let (wait, refusal) = (self.wait(), self.refusal());
-            let mut leases = Leases::none();
-            let names = match self.names {
-                Names::One(name) => vec![name],
-                Names::Many(names) => distinct(&self.gate, names)?,
-            };
-            for name in names {
-                leases.push(acquire(&self.gate, name, self.mode, wait, refusal).await?);
-            }
-            Ok(leases)
-        };
-        Acquiring(Boxed::new(run))
+        Acquiring { begin: Some((self, begin_all)), wait: None }
     }
+}
+
+/// What the first poll has come to.
+enum Begun<L> {
+    Done(Result<L, Error>),
+    Waits(Boxed<Result<L, Error>>),
+}
+
+type Begin<L> = fn(Acquire<L>, &mut Context<'_>) -> Begun<L>;
+
+fn begin_one(acquire: Acquire<Lease>, cx: &mut Context<'_>) -> Begun<Lease> {
+    let Names::One(name) = &acquire.names else {
+        unreachable!("of several names there are several leases")
+    };
+    let gate = &acquire.gate;
+    let key = match gate.key(name) {
+        Ok(key) => key,
+        Err(e) => return Begun::Done(Err(about(gate, name, e))),
+    };
+    let entered = match acquire.mode {
+        Mode::Exclusive => gate.enter_now(name, &key, !acquire.is_try(), cx),
+        Mode::Shared => Entered::Later(None),
+    };
+    match entered {
+        Entered::Held(held) => Begun::Done(Ok(lease(gate, name.clone(), held))),
+        Entered::Busy => Begun::Done(Err(about(gate, name, Error::new(acquire.refusal())))),
+        Entered::Failed(e) => Begun::Done(Err(about(gate, name, e))),
+        Entered::Later(turn) => Begun::Waits(Boxed::new(async move {
+            let (wait, refusal) = (acquire.wait(), acquire.refusal());
+            let Acquire { gate, names: Names::One(name), mode, .. } = acquire else {
+                unreachable!("looked at above")
+            };
+            wait_for(&gate, name, &key, (mode, wait), turn, refusal).await
+        })),
+    }
+}
+
+fn begin_all(acquire: Acquire<Leases>, _: &mut Context<'_>) -> Begun<Leases> {
+    Begun::Waits(Boxed::new(async move {
+        let (wait, refusal) = (acquire.wait(), acquire.refusal());
+        let mut leases = Leases::none();
+        let names = match acquire.names {
+            Names::One(name) => vec![name],
+            Names::Many(names) => names,
+        };
+        let asked = (acquire.mode, wait);
+        for (key, name) in distinct(&acquire.gate, names)? {
+            leases.push(wait_for(&acquire.gate, name, &key, asked, None, refusal).await?);
+        }
+        Ok(leases)
+    }))
 }
 
 /// The names in locking order, and of those that are one lock only the first.
 ///
 /// The order is that of the store's keys, or two callers with different names for one lock could meet
 /// in a deadlock.
-fn distinct(gate: &Gate, names: Vec<LockName>) -> Result<Vec<LockName>, Error> {
-    let mut sorted = std::collections::BTreeMap::new();
+fn distinct(gate: &Gate, names: Vec<LockName>) -> Result<BTreeMap<Key, LockName>, Error> {
+    let mut sorted = BTreeMap::new();
     for name in names {
-        let key = gate.key(&name).map_err(|e| about(gate, &name, e))?.into_owned();
+        let key = gate.key(&name).map_err(|e| about(gate, &name, e))?;
         sorted.entry(key).or_insert(name);
     }
-    Ok(sorted.into_values().collect())
+    Ok(sorted)
 }
 
 fn about(gate: &Gate, name: &LockName, error: Error) -> Error {
     error.with_name(name).with_backend(gate.label)
 }
 
-async fn acquire(
-    gate: &Arc<Gate>,
-    name: LockName,
-    mode: Mode,
-    wait: Wait,
-    refusal: ErrorKind,
-) -> Result<Lease, Error> {
-    let held = held(gate, &name, mode, wait).await;
-    match held.and_then(|held| held.ok_or_else(|| Error::new(refusal))) {
-        Ok(held) => {
-            tracing::debug!(lock.name = ?name, lock.backend = gate.label, "acquired");
-            Ok(Lease::new(name, gate.label, held))
-        }
-        Err(error) => Err(about(gate, &name, error)),
-    }
+fn lease(gate: &Gate, name: LockName, held: Held) -> Lease {
+    tracing::debug!(lock.name = ?name, lock.backend = gate.label, "acquired");
+    Lease::new(name, gate.label, held)
 }
 
-/// `None` if it was not to be had within the wait.
-async fn held(
+async fn wait_for(
     gate: &Arc<Gate>,
-    name: &LockName,
-    mode: Mode,
-    wait: Wait,
-) -> Result<Option<Held>, Error> {
-    let key = gate.key(name)?;
-    let mut enter = pin!(gate.enter(name, key.clone(), mode, wait));
+    name: LockName,
+    key: &Key,
+    (mode, wait): (Mode, Wait),
+    turn: Option<Turn>,
+    refusal: ErrorKind,
+) -> Result<Lease, Error> {
+    let mut enter = pin!(gate.enter(&name, key, mode, wait, turn));
     let mut interruption = None;
-    poll_fn(|cx| {
+    let held = poll_fn(|cx| {
         let outcome = enter.as_mut().poll(cx);
         if outcome.is_ready() || wait == Wait::No {
             return outcome;
         }
         let interruption =
-            interruption.get_or_insert_with(|| Box::pin(interrupted(gate, name, &key, wait)));
+            interruption.get_or_insert_with(|| Box::pin(interrupted(gate, &name, key, wait)));
         interruption.as_mut().poll(cx).map(|error| error.map_or(Ok(None), Err))
     })
-    .await
+    .await;
+    match held {
+        Ok(Some(held)) => Ok(lease(gate, name.clone(), held)),
+        Ok(None) => Err(about(gate, &name, Error::new(refusal))),
+        Err(e) => Err(about(gate, &name, e)),
+    }
 }
 
 /// What ends a wait from outside: an error, or being late. Made once there is a wait.
-async fn interrupted(gate: &Gate, name: &LockName, key: &[u8], wait: Wait) -> Option<Error> {
+async fn interrupted(gate: &Gate, name: &LockName, key: &Key, wait: Wait) -> Option<Error> {
     let mut late = pin!(late(wait));
     let mut closed = pin!(gate.closed.cancelled());
     let mut warnings = pin!(warnings(gate, name, key));
@@ -318,7 +348,7 @@ async fn late(wait: Wait) {
 }
 
 /// Says whom we are waiting for, now and then.
-async fn warnings(gate: &Gate, name: &LockName, key: &[u8]) -> std::convert::Infallible {
+async fn warnings(gate: &Gate, name: &LockName, key: &Key) -> std::convert::Infallible {
     let (since, mut pause) = (Instant::now(), FIRST_WARNING);
     loop {
         sleep(pause).await;
@@ -346,19 +376,34 @@ async fn warnings(gate: &Gate, name: &LockName, key: &[u8]) -> std::convert::Inf
 /// result. Dropping it at any point loses the place in the queue and nothing else.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct Acquiring<L = Lease>(#[pin] Boxed<Result<L, Error>>);
+pub struct Acquiring<L = Lease> {
+    /// What is asked for, until the first poll: a lock that is free costs no box.
+    begin: Option<(Acquire<L>, Begin<L>)>,
+    #[pin]
+    wait: Option<Boxed<Result<L, Error>>>,
+}
 
 impl<L> Future for Acquiring<L> {
     type Output = Result<L, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().0.poll(cx)
+        let mut this = self.project();
+        if let Some((acquire, begin)) = this.begin.take() {
+            match begin(acquire, cx) {
+                Begun::Done(outcome) => return Poll::Ready(outcome),
+                Begun::Waits(wait) => this.wait.set(Some(wait)),
+            }
+        }
+        let Some(wait) = this.wait.as_mut().as_pin_mut() else { return Poll::Pending };
+        let outcome = ready!(wait.poll(cx));
+        this.wait.set(None);
+        Poll::Ready(outcome)
     }
 }
 
 impl<L> FusedFuture for Acquiring<L> {
     fn is_terminated(&self) -> bool {
-        self.0.is_terminated()
+        self.begin.is_none() && self.wait.is_none()
     }
 }
 

@@ -195,6 +195,24 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// What it can do.
     fn capability(&self) -> Capability;
 
+    /// Holds the name if that can be decided on the spot: what [`acquire`](Self::acquire) does with
+    /// [`Wait::No`], for stores that answer without making anybody wait. It saves a future.
+    ///
+    /// `None` says that it takes a future, and leaves nothing behind.
+    ///
+    /// # Errors
+    ///
+    /// As [`acquire`](Self::acquire).
+    #[allow(clippy::type_complexity, reason = "not decided, failed, not to be had, held")]
+    fn try_acquire(
+        &self,
+        name: &LockName,
+        request: Request,
+    ) -> Option<Result<Option<Self::Hold>, Error>> {
+        let _ = (name, request);
+        None
+    }
+
     /// The name as the store knows it. Names with one native key are one lock and share a queue.
     ///
     /// # Errors

@@ -21,6 +21,11 @@ pub(crate) trait AnyBackend: fmt::Debug + Send + Sync {
         name: &'a LockName,
         request: Request,
     ) -> BoxFuture<'a, Result<Option<BoxHold>, Error>>;
+    fn try_acquire(
+        &self,
+        name: &LockName,
+        request: Request,
+    ) -> Option<Result<Option<BoxHold>, Error>>;
     fn capability(&self) -> Capability;
     fn native_key<'n>(&self, name: &'n LockName) -> Result<Cow<'n, [u8]>, Error>;
     fn inspect<'a>(&'a self, name: &'a LockName) -> BoxFuture<'a, Result<Occupancy, Error>>;
@@ -39,6 +44,15 @@ impl<B: Backend> AnyBackend for B {
             Ok(hold.map(|hold| Box::new(hold) as BoxHold))
         }
         .boxed()
+    }
+
+    fn try_acquire(
+        &self,
+        name: &LockName,
+        request: Request,
+    ) -> Option<Result<Option<BoxHold>, Error>> {
+        let hold = B::try_acquire(self, name, request)?;
+        Some(hold.map(|hold| hold.map(|hold| Box::new(hold) as BoxHold)))
     }
 
     fn capability(&self) -> Capability {

@@ -27,10 +27,13 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fmt,
+    future::Future,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -48,7 +51,10 @@ use crate::{
     registry::{LockRegistry, NamedGuard},
 };
 
-type Key = Vec<u8>;
+/// A native key; cloned without a copy.
+pub(crate) type Key = Arc<[u8]>;
+/// Who has it is the only one of this process that may ask the store for its key (H1).
+pub(crate) type Turn = NamedGuard<Key>;
 
 /// One backend, and the queue in front of it.
 pub(crate) struct Gate {
@@ -91,9 +97,9 @@ impl Kept {
         self.count.load(Ordering::Relaxed) == 0
     }
 
-    fn put(&self, key: &[u8], keep: Keep) {
+    fn put(&self, key: &Key, keep: Keep) {
         let mut map = self.lock();
-        let old = map.insert(key.to_vec(), keep);
+        let old = map.insert(Arc::clone(key), keep);
         self.count.store(map.len(), Ordering::Relaxed);
         drop(map);
         drop(old); // frees a hold, if at all: not under our mutex
@@ -148,25 +154,70 @@ impl Gate {
     }
 
     /// The queue of a name: the backend's native key.
-    pub(crate) fn key<'n>(&self, name: &'n LockName) -> Result<Cow<'n, [u8]>, Error> {
+    pub(crate) fn key(&self, name: &LockName) -> Result<Key, Error> {
         if name.as_bytes().is_empty() {
             let message = "a lock's name is not empty";
             return Err(Error::new(ErrorKind::InvalidName).with_message(message));
         }
-        self.backend.native_key(name)
+        Ok(match self.backend.native_key(name)? {
+            Cow::Borrowed(key) if std::ptr::eq(key, name.as_bytes()) => name.share(),
+            key => key.as_ref().into(),
+        })
+    }
+
+    /// What [`enter`](Self::enter) does as far as that needs no wait, and no future.
+    pub(crate) fn enter_now(
+        self: &Arc<Self>,
+        name: &LockName,
+        key: &Key,
+        may_wait: bool,
+        cx: &mut Context<'_>,
+    ) -> Entered {
+        let out = self.holds.token();
+        if self.holds.is_closed() {
+            return Entered::Failed(Error::new(ErrorKind::Closed));
+        }
+        let turn = if may_wait {
+            // It counts as progress of the task, unlike a try.
+            match pin!(self.turns.lock_named(key)).poll(cx) {
+                Poll::Ready(turn) => turn,
+                Poll::Pending => return Entered::Later(None),
+            }
+        } else {
+            match self.turns.try_lock_named(key) {
+                Ok(turn) => turn,
+                Err(_) => return Entered::Busy,
+            }
+        };
+        let request = self.request(Mode::Exclusive, Wait::No);
+        let tried = match self.kept.take_handed_over(key) {
+            Some(hold) => Some(Ok(Some(hold))),
+            None => self.backend.try_acquire(name, request),
+        };
+        match tried {
+            Some(Ok(Some(hold))) => {
+                let gate = Arc::clone(self);
+                Entered::Held(Held::Alone(Alone { hold, turn, gate, _out: out }.into()))
+            }
+            Some(Ok(None)) if !may_wait => Entered::Busy,
+            Some(Ok(None)) | None => Entered::Later(Some(turn)),
+            Some(Err(e)) => Entered::Failed(e),
+        }
     }
 
     /// Waits for the turn and for the backend; `None` if the wait that was asked for is over.
+    ///
+    /// Who has the turn already brings it along.
     ///
     /// Cancel-safe: whatever is dropped, [`Leaving`] is dropped after it, and what counts it last.
     pub(crate) async fn enter(
         self: &Arc<Self>,
         name: &LockName,
-        key: Cow<'_, [u8]>,
+        key: &Key,
         mode: Mode,
         wait: Wait,
+        turn: Option<Turn>,
     ) -> Result<Option<Held>, Error> {
-        let key: &[u8] = &key;
         let out = self.holds.token();
         if self.holds.is_closed() {
             return Err(Error::new(ErrorKind::Closed));
@@ -176,9 +227,10 @@ impl Gate {
             return Err(Error::new(ErrorKind::Unsupported).with_message(message));
         }
         let _leaving = Leaving { gate: self, key };
-        let turn = match wait {
-            Wait::No => self.turns.try_lock_named(key).ok(),
-            Wait::Until(_) | Wait::Forever => Some(self.turns.lock_named(key).await),
+        let turn = match (turn, wait) {
+            (Some(turn), _) => Some(turn),
+            (None, Wait::No) => self.turns.try_lock_named(key).ok(),
+            (None, Wait::Until(_) | Wait::Forever) => Some(self.turns.lock_named(key).await),
         };
         let Some(turn) = turn else {
             // A try of a shared hold need not stand in the queue: readers in front of it may be
@@ -209,7 +261,7 @@ impl Gate {
     async fn read(
         self: &Arc<Self>,
         name: &LockName,
-        key: &[u8],
+        key: &Key,
         wait: Wait,
         out: TaskTrackerToken,
     ) -> Result<Option<Held>, Error> {
@@ -221,20 +273,25 @@ impl Gate {
         let Some(hold) = self.ask(name, Mode::Shared, wait).await? else {
             return Ok(None);
         };
-        let readers = Readers { hold: Some(hold), key: key.to_vec(), gate: Arc::clone(self), out };
+        let readers =
+            Readers { hold: Some(hold), key: Arc::clone(key), gate: Arc::clone(self), out };
         let readers = Arc::new(readers);
         self.kept.put(key, Keep::Readers(Arc::downgrade(&readers)));
         Ok(Some(Held::Together(readers)))
     }
 
     async fn ask(&self, name: &LockName, mode: Mode, wait: Wait) -> Result<Option<BoxHold>, Error> {
+        self.backend.acquire(name, self.request(mode, wait)).await
+    }
+
+    const fn request(&self, mode: Mode, wait: Wait) -> Request {
         let mut request = Request::new(mode, wait);
         request.polite = self.polite;
-        self.backend.acquire(name, request).await
+        request
     }
 
     /// How many tasks of this process are queued for the key, without the one who has the turn.
-    pub(crate) fn waiters(&self, key: &[u8]) -> usize {
+    pub(crate) fn waiters(&self, key: &Key) -> usize {
         self.turns.waiters(key)
     }
 
@@ -260,7 +317,7 @@ impl fmt::Debug for Gate {
 /// Restores H2 when somebody leaves the queue of a key: frees a hold that nobody will come for.
 struct Leaving<'a> {
     gate: &'a Gate,
-    key: &'a [u8],
+    key: &'a Key,
 }
 
 impl Drop for Leaving<'_> {
@@ -273,6 +330,16 @@ impl Drop for Leaving<'_> {
             drop(self.gate.kept.take_handed_over(self.key));
         }
     }
+}
+
+/// How far [`Gate::enter_now`] has come.
+pub(crate) enum Entered {
+    /// Somebody else holds it, and there is to be no wait.
+    Busy,
+    Failed(Error),
+    Held(Held),
+    /// It takes a wait, with the turn if we have it.
+    Later(Option<Turn>),
 }
 
 /// A hold, as a lease keeps it.
@@ -318,7 +385,7 @@ impl Held {
 /// An exclusive hold and the turn that covers it. The order of the fields is H3.
 struct Alone {
     hold: BoxHold,
-    turn: NamedGuard<Key>,
+    turn: Turn,
     gate: Arc<Gate>,
     _out: TaskTrackerToken,
 }
@@ -330,7 +397,7 @@ impl Alone {
             return Err(self);
         }
         let Self { hold, turn, gate, _out } = self;
-        let key = turn.name().clone();
+        let key = Arc::clone(turn.name());
         gate.kept.put(&key, Keep::HandedOver(hold));
         let leaving = Leaving { gate: &gate, key: &key };
         drop(turn);

@@ -57,6 +57,12 @@ impl LockName {
         &self.bytes
     }
 
+    /// The same, without a copy.
+    #[cfg(not(keyward_loom))]
+    pub(crate) fn share(&self) -> Arc<[u8]> {
+        Arc::clone(&self.bytes)
+    }
+
     /// Whether the name must reach the backend unmapped.
     pub const fn is_exact(&self) -> bool {
         self.exact

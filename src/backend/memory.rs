@@ -48,7 +48,7 @@ pub struct MemoryBackend(Arc<Store>);
 
 #[derive(Default)]
 struct Store {
-    names: LockRegistry<Vec<u8>>,
+    names: LockRegistry<Arc<[u8]>>,
 }
 
 impl MemoryBackend {
@@ -68,6 +68,14 @@ impl MemoryBackend {
         let store = Arc::default();
         stores.insert(name.to_owned(), Arc::downgrade(&store));
         Self(store)
+    }
+
+    fn try_guard(&self, name: &LockName, mode: Mode) -> Option<Guard> {
+        let (names, key) = (&self.0.names, &name.share());
+        match mode {
+            Mode::Exclusive => names.try_lock_named(key).ok().map(Guard::Exclusive),
+            Mode::Shared => names.try_read_named(key).ok().map(Guard::Shared),
+        }
     }
 
     pub(super) fn from_url(url: BackendUrl) -> Result<Self, Error> {
@@ -91,14 +99,21 @@ impl Backend for MemoryBackend {
         name: &LockName,
         request: Request,
     ) -> Result<Option<MemoryHold>, Error> {
-        let (names, key) = (&self.0.names, name.as_bytes());
+        let (names, key) = (&self.0.names, &name.share());
         let guard = match (request.mode, request.wait) {
-            (Mode::Exclusive, Wait::No) => names.try_lock_named(key).ok().map(Guard::Exclusive),
-            (Mode::Shared, Wait::No) => names.try_read_named(key).ok().map(Guard::Shared),
+            (_, Wait::No) => self.try_guard(name, request.mode),
             (Mode::Exclusive, _) => Some(Guard::Exclusive(names.lock_named(key).await)),
             (Mode::Shared, _) => Some(Guard::Shared(names.read_named(key).await)),
         };
         Ok(guard.map(MemoryHold::new))
+    }
+
+    fn try_acquire(
+        &self,
+        name: &LockName,
+        request: Request,
+    ) -> Option<Result<Option<MemoryHold>, Error>> {
+        Some(Ok(self.try_guard(name, request.mode).map(MemoryHold::new)))
     }
 
     fn capability(&self) -> Capability {
@@ -130,8 +145,8 @@ pub struct MemoryHold {
 #[derive(Debug)]
 #[expect(dead_code, reason = "kept to be dropped")]
 enum Guard {
-    Exclusive(NamedGuard<Vec<u8>>),
-    Shared(NamedReadGuard<Vec<u8>>),
+    Exclusive(NamedGuard<Arc<[u8]>>),
+    Shared(NamedReadGuard<Arc<[u8]>>),
 }
 
 fn next_token() -> FencingToken {

@@ -310,16 +310,35 @@ impl fmt::Debug for FileBackend {
     }
 }
 
+fn check(request: Request) -> Result<(), Error> {
+    if request.polite.is_some_and(|gap| gap < polite::SHORTEST) {
+        let shortest = polite::SHORTEST;
+        return Err(url::bad(format!("a polite gap for files has at least {shortest:?}")));
+    }
+    Ok(())
+}
+
 impl Backend for FileBackend {
     type Hold = FileHold;
 
     async fn acquire(&self, name: &LockName, request: Request) -> Result<Option<FileHold>, Error> {
-        if request.polite.is_some_and(|gap| gap < polite::SHORTEST) {
-            let shortest = polite::SHORTEST;
-            return Err(url::bad(format!("a polite gap for files has at least {shortest:?}")));
-        }
+        check(request)?;
         let locked = self.store.obtain(&self.path(name)?, request).await?;
         Ok(locked.map(|locked| FileHold::new(locked, Arc::clone(&self.store))))
+    }
+
+    fn try_acquire(
+        &self,
+        name: &LockName,
+        request: Request,
+    ) -> Option<Result<Option<FileHold>, Error>> {
+        if self.store.is_slow() {
+            return None;
+        }
+        let locked =
+            check(request).and_then(|()| self.store.obtain_now(&self.path(name)?, request));
+        let hold = |locked| FileHold::new(locked, Arc::clone(&self.store));
+        Some(locked.map(|locked| locked.map(hold)))
     }
 
     fn capability(&self) -> Capability {

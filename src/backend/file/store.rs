@@ -81,15 +81,22 @@ impl Store {
         if self.is_slow() {
             return Box::pin(self.obtain_slowly(key, request)).await;
         }
+        match self.obtain_now(key, request)? {
+            Some(locked) => Ok(Some(locked)),
+            None if request.wait == Wait::No => Ok(None),
+            None => Box::pin(self.wait(key, request)).await.map(Some),
+        }
+    }
+
+    /// As far as it needs no wait.
+    pub(super) fn obtain_now(&self, key: &[u8], request: Request) -> Result<Option<Locked>, Error> {
         loop {
             match self.first_try(key, request)? {
                 Tried::Held(locked) => return Ok(Some(locked)),
                 Tried::Gone => self.refresh()?,
-                Tried::Busy(_) | Tried::Gap(_) if request.wait == Wait::No => return Ok(None),
-                Tried::Busy(_) | Tried::Gap(_) => break,
+                Tried::Busy(_) | Tried::Gap(_) => return Ok(None),
             }
         }
-        Box::pin(self.wait(key, request)).await.map(Some)
     }
 
     /// Follows the path, once a file was not what it names: the whole directory may be another.
