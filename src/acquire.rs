@@ -266,7 +266,8 @@ async fn held(gate: &Arc<Gate>, name: &LockName, mode: Mode, wait: Wait) -> Resu
     }
     let key = gate.backend.native_key(name)?;
     let mut enter = pin!(gate.enter(name, key.clone(), mode, wait));
-    let outcome = match futures::poll!(enter.as_mut()) {
+    let first = std::future::poll_fn(|cx| Poll::Ready(enter.as_mut().poll(cx))).await;
+    let outcome = match first {
         Poll::Ready(outcome) => outcome,
         Poll::Pending if wait == Wait::No => enter.await,
         Poll::Pending => {

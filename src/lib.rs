@@ -88,6 +88,8 @@ mod url;
 #[cfg(not(keyward_loom))]
 mod watch;
 
+#[cfg(all(feature = "file", not(keyward_loom)))]
+pub use crate::backend::file;
 #[cfg(not(keyward_loom))]
 pub use crate::{
     acquire::Acquire,

@@ -30,7 +30,7 @@ use crate::{
 /// |---|---|---|
 /// | `memory:` | tasks of this process | a [`LockRegistry`](crate::LockRegistry); a namespace of its own |
 /// | `memory:name` | tasks of this process | the same for everybody who names it |
-/// | `file:///dir` | processes of this host | record locks on the files of a directory; see `file` |
+/// | `file:///dir` | processes of this host | record locks on the files of a directory; see [`file`](crate::file) |
 ///
 /// What a [`Lease`] means is the same for all of them; what each can do beyond that, and how late it
 /// tells of a loss, says its [`capability`](Self::capability).

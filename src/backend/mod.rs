@@ -1,5 +1,7 @@
 //! The list of backends: scheme to backend, and nothing else.
 
+#[cfg(feature = "file")]
+pub mod file;
 pub mod memory;
 
 use std::env;
@@ -95,6 +97,12 @@ impl LocksBuilder {
         let url = BackendUrl::parse(url.as_ref())?;
         match url.scheme() {
             "memory" => Ok(self.backend(memory::MemoryBackend::from_url(url)?)),
+            #[cfg(feature = "file")]
+            "file" => {
+                let (backend, polite) = file::FileBackend::from_url(url)?;
+                Ok(polite.map_or(self.clone(), |gap| self.polite(gap)).backend(backend))
+            }
+            #[cfg(not(feature = "file"))]
             "file" => Err(disabled("file", "file")),
             "mysql" => Err(disabled("mysql", "mysql")),
             other => Err(url::bad(format!("unknown scheme {other:?}; known are: {SCHEMES}"))),

@@ -1,0 +1,152 @@
+//! A held lock file, as the contract wants it.
+
+use std::{
+    fs,
+    os::fd::AsRawFd,
+    sync::{Arc, OnceLock},
+};
+
+use super::{
+    errors,
+    file::Locked,
+    loss::Watched,
+    store::{BARGING, Store},
+};
+use crate::{
+    contract::{Hold, Mode},
+    error::{Error, ErrorKind},
+    token::FencingToken,
+    watch::LossSignal,
+};
+
+/// A lock file that is held: what a [`FileBackend`](super::FileBackend) hands out.
+#[derive(Debug)]
+pub struct FileHold {
+    /// None once it is unlocked.
+    locked: Option<Locked>,
+    store: Arc<Store>,
+    /// Looked at by the watching thread, once somebody wants to know.
+    watched: OnceLock<Arc<Watched>>,
+}
+
+impl FileHold {
+    pub(super) const fn new(locked: Locked, store: Arc<Store>) -> Self {
+        Self { locked: Some(locked), store, watched: OnceLock::new() }
+    }
+
+    const fn locked(&self) -> &Locked {
+        self.locked.as_ref().expect("only the end of the hold takes it")
+    }
+
+    /// Whether the path still names the file that we have locked.
+    fn is_named(&self) -> Result<bool, Error> {
+        let locked = self.locked();
+        if !locked.is_ours() {
+            return Ok(false);
+        }
+        locked.file().is_named().map_err(|e| errors::lock_file("look at", e))
+    }
+
+    /// Whether the kernel has no lock of this description any more: a forked child that still has it
+    /// may have unlocked it, and nothing else shows that. Without `/proc` there is no telling.
+    fn is_unlocked(&self) -> bool {
+        let info = format!("/proc/self/fdinfo/{}", self.locked().file().fd().as_raw_fd());
+        fs::read_to_string(info).is_ok_and(|info| !info.contains("lock:"))
+    }
+
+    /// Nobody hears of it any more.
+    fn stop_watching(&mut self) {
+        if let Some(watched) = self.watched.take() {
+            watched.retire();
+        }
+    }
+
+    fn unlock(&mut self) -> Result<(), Error> {
+        self.stop_watching();
+        let Some(locked) = self.locked.take() else { return Ok(()) };
+        if self.store.is_slow() {
+            // Not on this thread, which may be a runtime's; but if there is no other, on this one,
+            // where the closure is dropped.
+            if let Some(job) = self.store.pool.run(move |_| (drop(locked), || ())) {
+                job.detach();
+            }
+            return Ok(());
+        }
+        let file = locked.unlock().map_err(|e| errors::lock_file("unlock", e))?;
+        if let Some(file) = file {
+            self.store.cache.put(file);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for FileHold {
+    fn drop(&mut self) {
+        if let Err(error) = self.unlock() {
+            tracing::warn!(%error, "a lock file could not be unlocked; it has been closed");
+        }
+    }
+}
+
+impl Hold for FileHold {
+    async fn release(mut self) -> Result<bool, Error> {
+        let named = self.is_named()?;
+        if self.store.is_slow()
+            && let Some(locked) = self.locked.take()
+        {
+            self.stop_watching();
+            // Without a thread for it, it is done here, where the closure is dropped.
+            if let Some(job) = self.store.pool.run(move |_| (locked.unlock().map(drop), || ()))
+                && let Some(Err(e)) = job.await
+            {
+                return Err(errors::lock_file("unlock", e));
+            }
+        }
+        self.unlock()?;
+        Ok(named)
+    }
+
+    async fn verify(&self) -> Result<(), Error> {
+        let why = if !self.locked().is_ours() {
+            "it belongs to the process that this one was forked from"
+        } else if !self.is_named()? {
+            "the lock file was removed, renamed or replaced"
+        } else if self.is_unlocked() {
+            "another process that shares it has unlocked it"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Lost).with_message(format!("the lease was lost: {why}")))
+    }
+
+    fn watch(&self) -> LossSignal {
+        let start = || self.store.watcher.watch(self.locked().file());
+        self.watched.get_or_init(start).signal()
+    }
+
+    fn token(&self) -> Option<FencingToken> {
+        self.locked().token
+    }
+
+    /// While nobody else is in the queue, or for as long as a process may barge.
+    fn pass_on(&mut self) -> bool {
+        self.stop_watching();
+        if !matches!(self.is_named(), Ok(true)) {
+            return false;
+        }
+        let Some(locked) = &mut self.locked else { return false };
+        let streak = locked.file().streak;
+        let brief = streak.is_some_and(|since| since.elapsed() < BARGING);
+        let alone = || !self.store.line(locked.file()).is_some_and(|line| line.has_waiters());
+        (brief || alone()) && locked.may_stay() && locked.renew_token()
+    }
+
+    fn admits_reader(&self) -> bool {
+        let locked = self.locked();
+        let alone = || !self.store.line(locked.file()).is_some_and(|line| line.has_waiters());
+        locked.mode == Mode::Shared
+            && matches!(self.is_named(), Ok(true))
+            && locked.may_stay()
+            && alone()
+    }
+}

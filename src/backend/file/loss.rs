@@ -1,0 +1,154 @@
+//! Whether a lock file is still the one that its path names, as long as somebody wants to know.
+//!
+//! A lock on a file that was deleted, renamed or replaced excludes nobody who comes later by the path.
+//! The one complete check is to look at the path again (1 µs): a thread does so for all watched holds
+//! each [`EVERY`], and at once when the directory changes, where the system can tell (inotify). The
+//! thread ends when nothing is watched.
+//!
+//! A hold that was released is told nothing: it is retired first, and the thread reports under the
+//! same mutex.
+
+use std::{
+    ffi::{CStr, CString},
+    os::fd::{AsFd, OwnedFd},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::inotify::{self, CreateFlags, WatchFlags},
+};
+
+use super::{
+    dir::{self, FileId},
+    file::LockFile,
+    ofd,
+};
+use crate::watch::{LossReason, LossSignal};
+
+/// How often paths are looked at.
+pub(super) const EVERY: Duration = Duration::from_secs(1);
+
+/// A hold's file, and who is to be told.
+#[derive(Debug)]
+pub(super) struct Watched {
+    path: CString,
+    id: FileId,
+    /// None once the hold has ended.
+    signal: Mutex<Option<LossSignal>>,
+}
+
+impl Watched {
+    /// The signal; one that never tells anything if the hold has ended.
+    pub(super) fn signal(&self) -> LossSignal {
+        self.lock().clone().unwrap_or_default()
+    }
+
+    /// The hold has ended.
+    pub(super) fn retire(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<LossSignal>> {
+        self.signal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self) {
+        let still = dir::is_still(&self.path, self.id);
+        if let Some(signal) = &*self.lock() {
+            match still {
+                Ok(true) => signal.resume(),
+                Ok(false) => signal.lose(LossReason::Removed),
+                Err(_) => signal.suspend(),
+            }
+        }
+    }
+}
+
+/// The watched holds of one backend.
+#[derive(Debug, Default)]
+pub(super) struct Watcher(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    holds: Vec<Weak<Watched>>,
+    running: bool,
+    /// Tells of changes in the directories of what is watched, if the system lets us.
+    changes: Option<Arc<OwnedFd>>,
+}
+
+impl Watcher {
+    /// Watches a file from now on. The first look is taken before this returns.
+    pub(super) fn watch(&self, file: &LockFile) -> Arc<Watched> {
+        let (path, id) = file.identity();
+        let signal = Mutex::new(Some(LossSignal::new()));
+        let watched = Arc::new(Watched { path, id, signal });
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.changes.is_none() {
+            let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
+            state.changes = inotify::init(flags).ok().map(Arc::new);
+        }
+        if let Some(changes) = &state.changes {
+            watch_directory(changes, &watched.path);
+        }
+        state.holds.push(Arc::downgrade(&watched));
+        if !state.running {
+            let (shared, changes) = (Arc::clone(&self.0), state.changes.clone());
+            let thread = thread::Builder::new().name("keyward-watch".to_owned());
+            state.running = thread.spawn(move || run(&shared, changes.as_deref())).is_ok();
+            if !state.running {
+                tracing::warn!("no thread could be started that would notice a lost lock file");
+            }
+        }
+        drop(state);
+        watched.look();
+        watched
+    }
+}
+
+/// A directory is watched once, however often it is said.
+fn watch_directory(changes: &OwnedFd, file: &CStr) {
+    let end = file.to_bytes().iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+    let what = WatchFlags::DELETE
+        | WatchFlags::MOVED_FROM
+        | WatchFlags::MOVED_TO
+        | WatchFlags::DELETE_SELF
+        | WatchFlags::MOVE_SELF;
+    // Without it, the look each second is what there is.
+    inotify::add_watch(changes, &file.to_bytes()[..end], what).ok();
+}
+
+fn run(shared: &Mutex<State>, changes: Option<&OwnedFd>) {
+    ofd::block_other_signals(None);
+    loop {
+        match changes {
+            Some(changes) => wait_for_change(changes),
+            None => thread::sleep(EVERY),
+        }
+        let holds: Vec<_> = {
+            let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+            state.holds.retain(|hold| hold.strong_count() > 0);
+            if state.holds.is_empty() {
+                state.running = false;
+                state.changes = None;
+                return;
+            }
+            state.holds.iter().filter_map(Weak::upgrade).collect()
+        };
+        for hold in holds {
+            hold.look();
+        }
+    }
+}
+
+fn wait_for_change(changes: &OwnedFd) {
+    let every = Timespec { tv_sec: EVERY.as_secs() as i64, tv_nsec: 0 };
+    let mut fds = [PollFd::new(changes, PollFlags::IN)];
+    if poll(&mut fds, Some(&every)).is_ok_and(|ready| ready > 0) {
+        // What has changed does not matter: looking is cheap, and the events may be too many to keep.
+        let mut events = [0; 4096];
+        while rustix::io::read(changes.as_fd(), &mut events).is_ok_and(|read| read > 0) {}
+    }
+}

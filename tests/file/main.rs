@@ -1,0 +1,4 @@
+//! What the file backend promises beyond the contract, one file per concern: real files, real
+//! processes.
+
+mod smoke;
