@@ -76,7 +76,11 @@ impl Report {
 
     /// Notes one figure; `None` if this run has not measured it.
     pub fn figure(&mut self, id: &str, value: Option<f64>, unit: &str, goal: &str) {
-        let value = value.map_or_else(|| "n/a".to_owned(), |value| format!("{value:.2}"));
+        let value = match value {
+            None => "n/a".to_owned(),
+            Some(small) if small != 0.0 && small.abs() < 0.1 => format!("{small:.4}"),
+            Some(value) => format!("{value:.2}"),
+        };
         self.figures.push(format!("figure {id} {value} {unit} goal {goal}"));
     }
 
