@@ -64,6 +64,8 @@
 mod acquire;
 #[cfg(not(keyward_loom))]
 mod backend;
+#[cfg(all(feature = "conformance", not(keyward_loom)))]
+pub mod conformance;
 #[cfg(not(keyward_loom))]
 pub mod contract;
 #[cfg(not(keyward_loom))]

@@ -9,7 +9,7 @@ use std::{
 
 /// The floor of each module; DESIGN.md draws the house. A file may import from its own module and from
 /// lower floors. A backend is a module of its own, and the list of backends another, above it all.
-const FLOORS: [(&str, u8); 18] = [
+const FLOORS: [(&str, u8); 19] = [
     ("name", 0),
     ("token", 0),
     ("hash", 0),
@@ -28,6 +28,7 @@ const FLOORS: [(&str, u8); 18] = [
     ("acquire", 7),
     ("locks", 8),
     ("backend", 9),
+    ("conformance", 9),
 ];
 
 /// The modules that the loom models run: their primitives come through `src/sync.rs`.

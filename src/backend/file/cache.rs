@@ -9,7 +9,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::file::LockFile;
+use super::lock_file::LockFile;
 use crate::hash::RandomState;
 
 /// How many files are kept open at most.

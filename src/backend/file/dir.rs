@@ -184,7 +184,7 @@ impl LockDir {
 
     /// For reading its entries.
     pub(super) fn entries(&self) -> io::Result<rustix::fs::Dir> {
-        Ok(rustix::fs::Dir::read_from(&self.current().as_fd())?)
+        Ok(rustix::fs::Dir::read_from(self.current().as_fd())?)
     }
 
     /// Removes a file of it.

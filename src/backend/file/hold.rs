@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     errors,
-    file::Locked,
+    lock_file::Locked,
     loss::Watched,
     store::{BARGING, Store},
 };

@@ -23,7 +23,7 @@ use rustix::{
 
 use super::{
     dir::{self, FileId},
-    file::LockFile,
+    lock_file::LockFile,
     ofd,
 };
 use crate::watch::{LossReason, LossSignal};

@@ -74,8 +74,8 @@ mod cache;
 mod collect;
 mod dir;
 mod errors;
-mod file;
 mod hold;
+mod lock_file;
 mod loss;
 mod ofd;
 mod path;
@@ -340,7 +340,8 @@ impl Backend for FileBackend {
 
     async fn inspect(&self, name: &LockName) -> Result<Occupancy, Error> {
         let key = self.path(name)?;
-        let failed = |e| errors::at("look at", &self.store.dir.path().join(file::lossy(&key)), e);
+        let failed =
+            |e| errors::at("look at", &self.store.dir.path().join(lock_file::lossy(&key)), e);
         let Some((fd, _)) = self.store.dir.open_existing(&key).map_err(failed)? else {
             return Ok(Occupancy::Free);
         };

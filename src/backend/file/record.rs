@@ -150,11 +150,11 @@ impl Record {
             return None;
         }
         let host = self.process.host.split(|&b| b == 0).next().unwrap_or_default();
-        let mut owner = Owner::default();
-        owner.pid = Some(self.process.pid);
-        owner.host = Some(String::from_utf8_lossy(host).into_owned());
-        owner.since = UNIX_EPOCH.checked_add(Duration::from_micros(self.since));
-        owner.token = Some(FencingToken::new(self.token));
-        Some(owner)
+        Some(Owner {
+            pid: Some(self.process.pid),
+            host: Some(String::from_utf8_lossy(host).into_owned()),
+            since: UNIX_EPOCH.checked_add(Duration::from_micros(self.since)),
+            token: Some(FencingToken::new(self.token)),
+        })
     }
 }

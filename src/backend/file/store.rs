@@ -22,7 +22,7 @@ use super::{
     cache::Cache,
     dir::LockDir,
     errors,
-    file::{LockFile, Locked, Settled},
+    lock_file::{LockFile, Locked, Settled},
     loss::Watcher,
     ofd::{self, WHOLE},
     polite,

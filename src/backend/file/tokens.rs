@@ -22,10 +22,15 @@ use rustix::{fs::Stat, time::ClockId};
 use super::record::{self, Process, Record};
 use crate::contract::Fencing;
 
-/// Tokens in one block. Small enough that hand-overs between processes, at most one in about 30 µs, do
-/// not run ahead of the clock; large enough that writing (0.7 µs) is nothing beside 32 locks.
-const BLOCK: u64 = 32;
-/// More than a record can be ahead of the clock, in µs.
+/// Tokens in the first block of a process that comes to a file: few, since processes that alternate
+/// (at most once in about 30 µs) must not run ahead of the clock by what they do not use.
+const FIRST_BLOCK: u64 = 32;
+/// Later blocks are as large as what was used before, up to this. A lock costs more than 2 µs, so even
+/// twice as many tokens as locks stay behind the clock; and the file is written so rarely that its
+/// looks tell whether it was written.
+const LARGEST_BLOCK: u64 = 1 << 14;
+/// More than a record can be ahead of the clock, in µs. Hand-overs within a process are faster than
+/// the clock and stop at a quarter of this ([`Tokens::next_holder`]).
 const AHEAD: u64 = 1 << 20;
 /// Tokens that one `fdatasync` pays for.
 const DURABLE: u64 = 1 << 20;
@@ -38,6 +43,8 @@ pub(super) struct Tokens {
     next: u64,
     /// The last one of our block.
     last: u64,
+    /// How many we have used since somebody else has written the record.
+    used: u64,
     /// What we wrote last, and when.
     written: Option<(Record, Instant)>,
     /// How the file looked at a time when the record was ours and every later write would have
@@ -54,8 +61,8 @@ struct Looks {
 
 impl Looks {
     const fn of(stat: &Stat) -> Self {
-        let modified = (stat.st_mtime, stat.st_mtime_nsec as u64);
-        let changed = (stat.st_ctime, stat.st_ctime_nsec as u64);
+        let modified = (stat.st_mtime, stat.st_mtime_nsec);
+        let changed = (stat.st_ctime, stat.st_ctime_nsec);
         Self { modified, changed }
     }
 
@@ -94,19 +101,27 @@ impl Tokens {
         match &self.written {
             Some((_, at)) if ours && self.next <= self.last && fresh(*at) => {}
             Some((record, _)) if ours => self.reserve(fd, Some(*record), fencing, now)?,
-            _ => self.reserve(fd, stored, fencing, now)?,
+            _ => {
+                self.used = 0;
+                self.reserve(fd, stored, fencing, now)?;
+            }
         }
-        Ok(self.another().unwrap_or(self.last))
+        Ok(self.take())
     }
 
-    /// A token of the block; `None` if it is used up.
-    pub(super) fn another(&mut self) -> Option<u64> {
+    /// A token for the next holder in this process, to whom the lock is handed; `None` if the lock has
+    /// to be given back for more.
+    pub(super) fn next_holder(&mut self) -> Option<u64> {
+        let left = self.next <= self.last && self.next < record::now().saturating_add(AHEAD / 4);
+        left.then(|| self.take())
+    }
+
+    /// There is one.
+    const fn take(&mut self) -> u64 {
         let token = self.next;
-        if token > self.last {
-            return None;
-        }
         self.next += 1;
-        Some(token)
+        self.used += 1;
+        token
     }
 
     fn reserve(
@@ -123,7 +138,8 @@ impl Tokens {
             if rebooted { stored.token.max(stored.durable) } else { stored.token }
         });
         let first = taken.max(self.last).saturating_add(1).max(clock);
-        let last = first.saturating_add(BLOCK - 1);
+        let block = self.used.clamp(FIRST_BLOCK, LARGEST_BLOCK);
+        let last = first.saturating_add(block - 1);
         let mut durable = stored.map_or(0, |stored| stored.durable);
         let sync = fencing == Fencing::Durable && last > durable;
         if sync {

@@ -101,7 +101,7 @@ impl LockFile {
             }
         }
         if mode == Mode::Exclusive && fencing != Fencing::Off {
-            let LockFile { fd, tokens, .. } = file;
+            let Self { fd, tokens, .. } = file;
             let token = tokens.first(fd.as_fd(), &stat, fencing, now);
             let token = token.map_err(|e| errors::lock_file("write", e))?;
             locked.token = Some(FencingToken::new(token));
@@ -140,7 +140,7 @@ impl Locked {
         if self.token.is_none() {
             return true; // there are none at all
         }
-        let next = self.file.as_mut().and_then(|file| file.tokens.another());
+        let next = self.file.as_mut().and_then(|file| file.tokens.next_holder());
         if let Some(token) = next {
             self.token = Some(FencingToken::new(token));
         }

@@ -1,0 +1,123 @@
+//! A loss is told, and a release is none.
+
+use std::{future::pending, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{Fixture, Verdict, by_hand::ByHand, lock, named, release, soon, two};
+use crate::{
+    contract::Fencing,
+    lease::{Lease, Released},
+    watch::LeaseState,
+};
+
+/// [`lost`](Lease::lost) is silent when the lease is released or dropped, and when others take the
+/// name, lose it or release it afterwards.
+pub async fn a_release_is_no_loss(fixture: &impl Fixture) -> Verdict {
+    let [locks, other] = two(fixture).await;
+    let name = named(fixture, "released");
+    let mut listeners = Vec::new();
+    let mut listen = |lease: &Lease| {
+        assert_eq!(lease.state(), LeaseState::Held);
+        let mut lost = ByHand::new(lease.lost());
+        lost.must_wait("a loss");
+        listeners.push((lost, lease.cancellation_token()));
+    };
+    let lease = lock(&locks, &name).await;
+    listen(&lease);
+    release(lease).await;
+    let lease = lock(&other, &name).await;
+    listen(&lease);
+    drop(lease);
+    let lease = lock(&locks, &name).await;
+    listen(&lease);
+    let mut next = ByHand::new(locks.lock_named(&name));
+    next.must_wait("a lock of a held name");
+    release(lease).await;
+    let lease = next.finish("a lock that is handed over").await.expect("it is free");
+    listen(&lease);
+    let done = soon("work under a lease", lease.run(async { 7 })).await;
+    assert_eq!(done.expect("the lease is held"), 7);
+    release(lease).await;
+    release(lock(&other, &name).await).await;
+
+    let told = locks.capability().loss_told_within.unwrap_or_default();
+    let while_listening = (told * 2).min(Duration::from_secs(5));
+    for (lost, token) in &mut listeners {
+        drop(timeout(while_listening, lost.woken()).await);
+        lost.must_wait("a loss of a lease that was released");
+        assert!(!token.is_cancelled(), "a release cancels nothing");
+    }
+    Ok(())
+}
+
+/// Who holds a lease that is taken away learns of it in every way there is, and the name goes on
+/// with a larger token.
+pub async fn a_severed_lease_is_lost(fixture: &impl Fixture) -> Verdict {
+    let [locks, other] = two(fixture).await;
+    let name = named(fixture, "severed");
+    let lease = lock(&locks, &name).await;
+    let token = lease.fencing_token();
+    assert_eq!(lease.state(), LeaseState::Held);
+    let mut lost = ByHand::new(lease.lost());
+    let mut work = ByHand::new(lease.run(pending::<()>()));
+    lost.must_wait("a loss");
+    work.must_wait("endless work");
+    fixture.sever(&lease).await?;
+
+    let reason = lost.finish("lost() of a severed lease").await;
+    let error = work.finish("run() under a severed lease").await.expect_err("it is lost");
+    assert!(error.is_lost(), "{error}");
+    drop(work);
+    assert_eq!(lease.state(), LeaseState::Lost(reason));
+    assert!(lease.cancellation_token().is_cancelled(), "a token of a lost lease is cancelled");
+    let error = soon("to ask whether it is held", lease.ensure_held()).await;
+    let error = error.expect_err("it is lost");
+    assert!(error.is_lost(), "{error}");
+    assert_eq!(error.name(), Some(lease.name()));
+    let late = lease.run(async {}).await.expect_err("nothing is begun under a lost lease");
+    assert!(late.is_lost(), "{late}");
+
+    let next = lock(&other, &name).await;
+    if locks.capability().fencing != Fencing::Off {
+        assert!(next.fencing_token() > token, "the token of a lost lease is not the largest");
+    }
+    match soon("the release of a lost lease", lease.release()).await {
+        Ok(released) => assert_eq!(released, Released::WasLost),
+        Err(e) => panic!("the release of a lost lease failed: {e}"),
+    }
+    soon("to ask whether it is held", next.ensure_held()).await.expect("this one is not lost");
+    release(next).await;
+    release(lock(&locks, &name).await).await;
+
+    // Somebody who has not listened is told when he asks.
+    let lease = lock(&locks, &name).await;
+    fixture.sever(&lease).await?;
+    let error = soon("to ask whether it is held", lease.ensure_held()).await;
+    assert!(error.expect_err("it is lost").is_lost());
+    let released = soon("the release of a lost lease", lease.release()).await;
+    assert_eq!(released.expect("the store answers"), Released::WasLost);
+    release(lock(&other, &name).await).await;
+    Ok(())
+}
+
+/// A hold that is known to be lost is not handed to the next task in the queue.
+pub async fn a_severed_lease_is_not_passed_on(fixture: &impl Fixture) -> Verdict {
+    let locks = fixture.connect().await;
+    let name = named(fixture, "severed");
+    for listening in [true, false] {
+        let lease = lock(&locks, &name).await;
+        let lost = lease.lost();
+        let mut next = ByHand::new(locks.lock_named(&name));
+        next.must_wait("a lock of a held name");
+        fixture.sever(&lease).await?;
+        if listening {
+            soon("lost() of a severed lease", lost).await;
+        }
+        drop(lease);
+        let next = next.finish("the next one").await.expect("it is free");
+        soon("to ask whether it is held", next.ensure_held()).await.expect("it is a fresh hold");
+        release(next).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! What `Locks` promises over any backend, one file per concern.
