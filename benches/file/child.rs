@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `acquire` | says `waiting`, takes the lock | when it had it |
 //! | `release AFTER` | sleeps AFTER us, lets go, and does nothing for 1 ms | when it began to let go |
+//! | `pin CPU` | stays on that processor, with the threads it starts from now on | 1 |
 //! | `churn BEGIN END HOLD` | takes the lock again and again, sleeping HOLD us while it has it | acquisitions counted, all of them, context switches |
 //! | `wait TASKS SECONDS` | lets tasks wait for a lock that others hold | us of CPU per second |
 //! | `gone COUNT` | drops acquisitions that wait | ns until the kernel's list has them no more, each |
@@ -25,7 +26,11 @@ use std::{
 
 use futures::task::noop_waker_ref;
 use keyward::Locks;
-use nix::sys::{prctl::set_pdeathsig, signal::Signal};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    sys::{prctl::set_pdeathsig, signal::Signal},
+    unistd::Pid,
+};
 use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
     task::{JoinSet, unconstrained, yield_now},
@@ -80,6 +85,10 @@ async fn obey(who: Who, directory: PathBuf, mut orders: UnboundedReceiver<String
                 sleep(Duration::from_millis(1)).await;
                 println!("{at}");
             }
+            "pin" => {
+                pin_to(number(1)? as usize)?;
+                println!("1");
+            }
             "churn" => churn(&mut locker, number(1)?, number(2)?, number(3)?).await?,
             "wait" => {
                 wait(&locker, &directory, number(1)?, Duration::from_secs(number(2)?)).await?
@@ -97,6 +106,12 @@ async fn obey(who: Who, directory: PathBuf, mut orders: UnboundedReceiver<String
         }
     }
     Ok(())
+}
+
+fn pin_to(cpu: usize) -> Outcome<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu).map_err(text)?;
+    sched_setaffinity(Pid::from_raw(0), &set).map_err(text)
 }
 
 async fn churn(locker: &mut Locker, begin: u64, end: u64, hold_us: u64) -> Outcome<()> {
