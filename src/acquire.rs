@@ -10,18 +10,15 @@ use std::{
     marker::PhantomData,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, FusedFuture},
-};
-use pin_project::pin_project;
+use futures::future::FusedFuture;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
+    boxed::Boxed,
     contract::{Mode, Occupancy, Wait},
     error::{Error, ErrorKind},
     handover::{Gate, Held},
@@ -147,12 +144,21 @@ impl<L> Acquire<L> {
         self
     }
 
+    /// What it is called that the lock was not to be had.
+    const fn refusal(&self) -> ErrorKind {
+        if self.blocking { ErrorKind::TimedOut } else { ErrorKind::WouldBlock }
+    }
+
     fn wait(&self) -> Wait {
         if !self.blocking {
             return Wait::No;
         }
         match self.limit {
             Limit::Never | Limit::After(Duration::MAX) => Wait::Forever,
+            // Tried once whatever the limit, also where the store does not answer in one poll: what
+            // is late from the start is a try.
+            Limit::After(Duration::ZERO) => Wait::No,
+            Limit::At(deadline) if deadline <= Instant::now() => Wait::No,
             Limit::At(deadline) => Wait::Until(deadline),
             // What overflows the clock is for ever as well.
             Limit::After(limit) => {
@@ -198,13 +204,13 @@ impl IntoFuture for Acquire<Lease> {
 
     fn into_future(self) -> Acquiring<Lease> {
         let run = async move {
-            let wait = self.wait();
+            let (wait, refusal) = (self.wait(), self.refusal());
             match self.names {
-                Names::One(name) => acquire(&self.gate, name, self.mode, wait).await,
+                Names::One(name) => acquire(&self.gate, name, self.mode, wait, refusal).await,
                 Names::Many(_) => unreachable!("of several names there are several leases"),
             }
         };
-        Acquiring { run: Some(run.boxed()) }
+        Acquiring(Boxed::new(run))
     }
 }
 
@@ -214,18 +220,18 @@ impl IntoFuture for Acquire<Leases> {
 
     fn into_future(self) -> Acquiring<Leases> {
         let run = async move {
-            let wait = self.wait();
+            let (wait, refusal) = (self.wait(), self.refusal());
             let mut leases = Leases::none();
             let names = match self.names {
                 Names::One(name) => vec![name],
                 Names::Many(names) => distinct(&self.gate, names)?,
             };
             for name in names {
-                leases.push(acquire(&self.gate, name, self.mode, wait).await?);
+                leases.push(acquire(&self.gate, name, self.mode, wait, refusal).await?);
             }
             Ok(leases)
         };
-        Acquiring { run: Some(run.boxed()) }
+        Acquiring(Boxed::new(run))
     }
 }
 
@@ -235,7 +241,7 @@ fn distinct(gate: &Gate, mut names: Vec<LockName>) -> Result<Vec<LockName>, Erro
     let mut keys = std::collections::HashSet::new();
     let mut kept = Vec::with_capacity(names.len());
     for name in names {
-        let key = gate.backend.native_key(&name).map_err(|e| about(gate, &name, e))?;
+        let key = gate.key(&name).map_err(|e| about(gate, &name, e))?;
         if keys.insert(key.into_owned()) {
             kept.push(name);
         }
@@ -247,8 +253,15 @@ fn about(gate: &Gate, name: &LockName, error: Error) -> Error {
     error.with_name(name).with_backend(gate.label)
 }
 
-async fn acquire(gate: &Arc<Gate>, name: LockName, mode: Mode, wait: Wait) -> Result<Lease, Error> {
-    match held(gate, &name, mode, wait).await {
+async fn acquire(
+    gate: &Arc<Gate>,
+    name: LockName,
+    mode: Mode,
+    wait: Wait,
+    refusal: ErrorKind,
+) -> Result<Lease, Error> {
+    let held = held(gate, &name, mode, wait).await;
+    match held.and_then(|held| held.ok_or_else(|| Error::new(refusal))) {
         Ok(held) => {
             tracing::debug!(lock.name = ?name, lock.backend = gate.label, "acquired");
             Ok(Lease::new(name, gate.label, held))
@@ -257,17 +270,17 @@ async fn acquire(gate: &Arc<Gate>, name: LockName, mode: Mode, wait: Wait) -> Re
     }
 }
 
-async fn held(gate: &Arc<Gate>, name: &LockName, mode: Mode, wait: Wait) -> Result<Held, Error> {
-    if gate.closed.is_cancelled() {
-        return Err(Error::new(ErrorKind::Closed));
-    }
-    if name.as_bytes().is_empty() {
-        return Err(Error::new(ErrorKind::InvalidName).with_message("a lock's name is not empty"));
-    }
-    let key = gate.backend.native_key(name)?;
+/// `None` if it was not to be had within the wait.
+async fn held(
+    gate: &Arc<Gate>,
+    name: &LockName,
+    mode: Mode,
+    wait: Wait,
+) -> Result<Option<Held>, Error> {
+    let key = gate.key(name)?;
     let mut enter = pin!(gate.enter(name, key.clone(), mode, wait));
     let first = std::future::poll_fn(|cx| Poll::Ready(enter.as_mut().poll(cx))).await;
-    let outcome = match first {
+    match first {
         Poll::Ready(outcome) => outcome,
         Poll::Pending if wait == Wait::No => enter.await,
         Poll::Pending => {
@@ -288,13 +301,7 @@ async fn held(gate: &Arc<Gate>, name: &LockName, mode: Mode, wait: Wait) -> Resu
             })
             .await
         }
-    };
-    outcome?.ok_or_else(|| {
-        Error::new(match wait {
-            Wait::No => ErrorKind::WouldBlock,
-            Wait::Until(_) | Wait::Forever => ErrorKind::TimedOut,
-        })
-    })
+    }
 }
 
 async fn late(wait: Wait) {
@@ -331,30 +338,20 @@ async fn warnings(gate: &Gate, name: &LockName, key: &[u8]) -> std::convert::Inf
 ///
 /// It does nothing until it is polled, borrows nothing, and stays pending once it has returned its
 /// result. Dropping it at any point loses the place in the queue and nothing else.
-#[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct Acquiring<L = Lease> {
-    #[pin]
-    run: Option<BoxFuture<'static, Result<L, Error>>>,
-}
+pub struct Acquiring<L = Lease>(Boxed<Result<L, Error>>);
 
 impl<L> Future for Acquiring<L> {
     type Output = Result<L, Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let Some(run) = this.run.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        let outcome = ready!(run.poll(cx));
-        this.run.set(None);
-        Poll::Ready(outcome)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.poll(cx)
     }
 }
 
 impl<L> FusedFuture for Acquiring<L> {
     fn is_terminated(&self) -> bool {
-        self.run.is_none()
+        self.0.is_done()
     }
 }
 

@@ -19,6 +19,9 @@
 //!   to leave finds the turn free and frees the hold.
 //! * **H3** A hold is dropped before the turn that covers it: the next one must not meet it at the
 //!   store.
+//! * **H4** Who may be known to the store is counted, from before it is asked until it has confirmed
+//!   the release, and sees after being counted whether the gate is closed. So once nobody is counted,
+//!   a closed gate holds nothing, and will not.
 
 use std::{
     borrow::Cow,
@@ -31,6 +34,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::OnceCell;
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
@@ -39,7 +43,7 @@ use tokio_util::{
 use crate::{
     contract::{Mode, Request, Wait},
     erased::{AnyBackend, AnyHold, BoxHold},
-    error::Error,
+    error::{Error, ErrorKind},
     name::LockName,
     registry::{LockRegistry, NamedGuard},
 };
@@ -55,8 +59,9 @@ pub(crate) struct Gate {
     pub(crate) closed: CancellationToken,
     turns: LockRegistry<Key>,
     kept: Kept,
-    /// Counts the holds that are out.
+    /// Counts who may be known to the store (H4).
     holds: TaskTracker,
+    backend_closed: OnceCell<()>,
 }
 
 /// What a turn finds besides itself.
@@ -131,12 +136,22 @@ impl Gate {
             turns: LockRegistry::new(),
             kept: Kept::default(),
             holds: TaskTracker::new(),
+            backend_closed: OnceCell::new(),
         }
+    }
+
+    /// The queue of a name: the backend's native key.
+    pub(crate) fn key<'n>(&self, name: &'n LockName) -> Result<Cow<'n, [u8]>, Error> {
+        if name.as_bytes().is_empty() {
+            let message = "a lock's name is not empty";
+            return Err(Error::new(ErrorKind::InvalidName).with_message(message));
+        }
+        self.backend.native_key(name)
     }
 
     /// Waits for the turn and for the backend; `None` if the wait that was asked for is over.
     ///
-    /// Cancel-safe: whatever is dropped, [`Leaving`] is dropped last.
+    /// Cancel-safe: whatever is dropped, [`Leaving`] is dropped after it, and what counts it last.
     pub(crate) async fn enter(
         self: &Arc<Self>,
         name: &LockName,
@@ -145,6 +160,10 @@ impl Gate {
         wait: Wait,
     ) -> Result<Option<Held>, Error> {
         let key: &[u8] = &key;
+        let out = self.holds.token();
+        if self.closed.is_cancelled() {
+            return Err(Error::new(ErrorKind::Closed));
+        }
         let _leaving = Leaving { gate: self, key };
         let turn = match wait {
             Wait::No => self.turns.try_lock_named(key).ok(),
@@ -155,7 +174,7 @@ impl Gate {
             // about to share. Whether it may overtake those who wait is the backend's to say.
             return match mode {
                 Mode::Exclusive => Ok(None),
-                Mode::Shared => self.read(name, key, wait).await,
+                Mode::Shared => self.read(name, key, wait, out).await,
             };
         };
         match mode {
@@ -164,13 +183,13 @@ impl Gate {
                     Some(hold) => Some(hold),
                     None => self.ask(name, mode, wait).await?,
                 };
-                let token = self.holds.token();
+                let Some(hold) = hold else { return Ok(None) };
                 let gate = Arc::clone(self);
-                Ok(hold.map(|hold| Held::Alone(Alone { hold, turn, gate, _out: token }.into())))
+                Ok(Some(Held::Alone(Alone { hold, turn, gate, _out: out }.into())))
             }
             Mode::Shared => {
                 drop(self.kept.take_handed_over(key));
-                self.read(name, key, wait).await
+                self.read(name, key, wait, out).await
             }
         }
     }
@@ -181,6 +200,7 @@ impl Gate {
         name: &LockName,
         key: &[u8],
         wait: Wait,
+        out: TaskTrackerToken,
     ) -> Result<Option<Held>, Error> {
         if let Some(readers) = self.kept.readers(key)
             && readers.hold().admits_reader()
@@ -190,8 +210,7 @@ impl Gate {
         let Some(hold) = self.ask(name, Mode::Shared, wait).await? else {
             return Ok(None);
         };
-        let (gate, token) = (Arc::clone(self), self.holds.token());
-        let readers = Readers { hold: Some(hold), key: key.to_vec(), gate, _out: token };
+        let readers = Readers { hold: Some(hold), key: key.to_vec(), gate: Arc::clone(self), out };
         let readers = Arc::new(readers);
         self.kept.put(key, Keep::Readers(Arc::downgrade(&readers)));
         Ok(Some(Held::Together(readers)))
@@ -208,10 +227,12 @@ impl Gate {
         self.turns.waiters(key)
     }
 
-    /// Waits until no hold is out, once no new one can be had.
-    pub(crate) async fn wait_until_unused(&self) {
+    /// Ends the waits, waits until no hold is out, and closes the backend, once for all callers.
+    pub(crate) async fn close(&self) {
+        self.closed.cancel();
         self.holds.close();
         self.holds.wait().await;
+        self.backend_closed.get_or_init(|| self.backend.close()).await;
     }
 }
 
@@ -270,6 +291,7 @@ impl Held {
             Self::Together(readers) => match Arc::into_inner(readers) {
                 Some(mut readers) => {
                     let hold = readers.hold.take();
+                    let _out = readers.out.clone(); // H4
                     drop(readers); // nobody joins any more
                     match hold {
                         Some(hold) => hold.release().await,
@@ -338,7 +360,7 @@ pub(crate) struct Readers {
     hold: Option<BoxHold>,
     key: Key,
     gate: Arc<Gate>,
-    _out: TaskTrackerToken,
+    out: TaskTrackerToken,
 }
 
 impl Readers {

@@ -64,6 +64,8 @@
 mod acquire;
 #[cfg(not(keyward_loom))]
 mod backend;
+#[cfg(not(keyward_loom))]
+mod boxed;
 #[cfg(all(feature = "conformance", not(keyward_loom)))]
 pub mod conformance;
 #[cfg(not(keyward_loom))]

@@ -227,7 +227,7 @@ impl Locks {
     pub async fn inspect(&self, name: impl Into<LockName>) -> Result<Status, Error> {
         let (gate, name) = (&self.gate, self.whole(name));
         let about = |e: Error| e.with_name(&name).with_backend(gate.label);
-        let waiters = gate.waiters(&gate.backend.native_key(&name).map_err(about)?);
+        let waiters = gate.waiters(&gate.key(&name).map_err(about)?);
         let occupancy = gate.backend.inspect(&name).await.map_err(about)?;
         Ok(Status { name, occupancy, waiters })
     }
@@ -259,7 +259,8 @@ impl Locks {
     /// backend has kept for reuse.
     ///
     /// It does not take leases away from their holders, who would not know: like closing a connection
-    /// pool, it waits for them. When it returns, the store holds nothing of ours.
+    /// pool, it waits for them, and for waits that are under way to be polled or dropped. When it
+    /// returns, the store holds nothing of ours.
     ///
     /// # Cancel safety
     ///
@@ -277,9 +278,7 @@ impl Locks {
     /// # }
     /// ```
     pub async fn close(&self) {
-        self.gate.closed.cancel();
-        self.gate.wait_until_unused().await;
-        self.gate.backend.close().await;
+        self.gate.close().await;
     }
 
     fn whole(&self, name: impl Into<LockName>) -> LockName {

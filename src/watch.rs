@@ -6,22 +6,21 @@
 //!
 //! 1. `Lost` is final: no later report changes it, and its first reason stays.
 //! 2. A signal that is dropped without a loss never resolves its futures: that is a release.
+//! 3. Who has been told in one of the ways finds the others agree: the state comes first, the tokens
+//!    that were handed out second, and the futures last.
 
 use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
-use futures::{
-    FutureExt,
-    future::{BoxFuture, FusedFuture},
-};
-use pin_project::pin_project;
-use tokio::sync::watch;
+use futures::future::{FusedFuture, FutureExt};
 use tokio_util::sync::CancellationToken;
+
+use crate::boxed::Boxed;
 
 /// Whether a lease is still a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,14 +80,15 @@ pub struct LossSignal(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    state: watch::Sender<LeaseState>,
+    state: Mutex<LeaseState>,
+    /// Its children are handed out, and cancelled before it; futures wait for itself (3).
     lost: CancellationToken,
 }
 
 impl LossSignal {
     /// The signal of a hold that the backend vouches for.
     pub fn new() -> Self {
-        let state = watch::Sender::new(LeaseState::Held);
+        let state = Mutex::new(LeaseState::Held);
         Self(Arc::new(Inner { state, lost: CancellationToken::new() }))
     }
 
@@ -104,40 +104,38 @@ impl LossSignal {
 
     /// The hold is lost; whoever listens is told.
     pub fn lose(&self, reason: LossReason) {
-        if self.set(LeaseState::Lost(reason)) {
-            self.0.lost.cancel();
-        }
+        self.set(LeaseState::Lost(reason));
+        self.0.lost.cancel();
     }
 
     /// What was reported last.
     pub fn state(&self) -> LeaseState {
-        *self.0.state.borrow()
+        *self.lock()
     }
 
-    fn set(&self, state: LeaseState) -> bool {
-        self.0.state.send_if_modified(|now| {
-            let changes = !matches!(now, LeaseState::Lost(_)) && *now != state;
-            if changes {
-                *now = state;
-            }
-            changes
-        })
+    fn set(&self, state: LeaseState) {
+        let mut now = self.lock();
+        if !matches!(*now, LeaseState::Lost(_)) {
+            *now = state;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LeaseState> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Resolves with the loss.
     pub(crate) fn lost(&self) -> Lost {
-        let mut state = self.0.state.subscribe();
-        let wait = async move {
-            loop {
-                if let LeaseState::Lost(reason) = *state.borrow_and_update() {
-                    return reason;
-                }
-                if state.changed().await.is_err() {
-                    std::future::pending::<()>().await; // released, invariant 2
+        let (signal, lost) = (self.clone(), self.0.lost.clone().cancelled_owned());
+        Lost(Boxed::new(async move {
+            lost.await;
+            match signal.state() {
+                LeaseState::Lost(reason) => reason,
+                LeaseState::Held | LeaseState::Suspended => {
+                    unreachable!("3: the state comes first")
                 }
             }
-        };
-        Lost { wait: Some(wait.boxed()) }
+        }))
     }
 
     /// A token that is cancelled by the loss; cancelling it by hand tells nobody else.
@@ -155,41 +153,30 @@ impl Default for LossSignal {
 /// The future of [`Lease::lost`](crate::Lease::lost) and [`Leases::lost`](crate::Leases::lost).
 ///
 /// It borrows nothing, and stays pending for ever if the lease is released.
-#[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct Lost {
-    #[pin]
-    wait: Option<BoxFuture<'static, LossReason>>,
-}
+pub struct Lost(Boxed<LossReason>);
 
 impl Lost {
     /// Of whichever is lost first.
     pub(crate) fn any(all: Vec<Self>) -> Self {
         if all.is_empty() {
-            return Self { wait: Some(std::future::pending().boxed()) };
+            return Self(Boxed::new(std::future::pending()));
         }
-        let wait = futures::future::select_all(all).map(|(reason, _, _)| reason);
-        Self { wait: Some(wait.boxed()) }
+        Self(Boxed::new(futures::future::select_all(all).map(|(reason, _, _)| reason)))
     }
 }
 
 impl Future for Lost {
     type Output = LossReason;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LossReason> {
-        let mut this = self.project();
-        let Some(wait) = this.wait.as_mut().as_pin_mut() else {
-            return Poll::Pending;
-        };
-        let reason = std::task::ready!(wait.poll(cx));
-        this.wait.set(None);
-        Poll::Ready(reason)
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LossReason> {
+        self.0.poll(cx)
     }
 }
 
 impl FusedFuture for Lost {
     fn is_terminated(&self) -> bool {
-        self.wait.is_none()
+        self.0.is_done()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{future::pending, time::Duration};
 
+use futures::future::join_all;
 use tokio::time::timeout;
 
 use super::{Fixture, Verdict, by_hand::ByHand, lock, named, release, soon, two};
@@ -41,10 +42,11 @@ pub async fn a_release_is_no_loss(fixture: &impl Fixture) -> Verdict {
     release(lease).await;
     release(lock(&other, &name).await).await;
 
-    let told = locks.capability().loss_told_within.unwrap_or_default();
-    let while_listening = (told * 2).min(Duration::from_secs(5));
+    let within = locks.capability().loss_told_within.unwrap_or_default();
+    let while_listening = (within * 2).min(Duration::from_secs(5));
+    let told = join_all(listeners.iter().map(|(lost, _)| lost.woken()));
+    drop(timeout(while_listening, told).await);
     for (lost, token) in &mut listeners {
-        drop(timeout(while_listening, lost.woken()).await);
         lost.must_wait("a loss of a lease that was released");
         assert!(!token.is_cancelled(), "a release cancels nothing");
     }

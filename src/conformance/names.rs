@@ -1,7 +1,12 @@
 //! Two names never share a lock, and one name is always the same one.
 
 use super::{Fixture, NotApplicable, Verdict, busy, free, named, release, soon, two};
-use crate::{error::ErrorKind, lease::Lease, locks::Locks, name::LockName};
+use crate::{
+    error::{Error, ErrorKind},
+    lease::Lease,
+    locks::Locks,
+    name::LockName,
+};
 
 /// Names that a store may be tempted to take for each other, or for something else.
 fn tempting() -> Vec<String> {
@@ -165,7 +170,7 @@ fn tempting() -> Vec<String> {
     names
 }
 
-async fn try_lock(locks: &Locks, name: impl Into<LockName> + Send) -> Result<Lease, crate::Error> {
+async fn try_lock(locks: &Locks, name: impl Into<LockName> + Send) -> Result<Lease, Error> {
     soon("a try", locks.try_lock_named(name).into_future()).await
 }
 

@@ -14,7 +14,11 @@ use tokio::{task::JoinSet, time::sleep};
 use super::{
     Fixture, NotApplicable, Verdict, busy, by_hand::ByHand, free, lock, named, release, soon, two,
 };
-use crate::{error::ErrorKind, lease::Lease, locks::Locks};
+use crate::{
+    error::{Error, ErrorKind},
+    lease::Lease,
+    locks::Locks,
+};
 
 fn applicable(locks: &Locks) -> Verdict {
     match locks.capability().shared {
@@ -28,7 +32,7 @@ async fn read(locks: &Locks, name: &str) -> Lease {
     soon("a shared lock", read.into_future()).await.unwrap_or_else(|e| panic!("{e}"))
 }
 
-async fn try_read(locks: &Locks, name: &str) -> Result<Lease, crate::error::Error> {
+async fn try_read(locks: &Locks, name: &str) -> Result<Lease, Error> {
     soon("a shared try", locks.try_lock_named(name).shared().into_future()).await
 }
 

@@ -100,7 +100,7 @@ pub async fn a_cancelled_wait_leaves_nothing(fixture: &impl Fixture) -> Verdict 
     let [holder, locks] = two(fixture).await;
     let name = named(fixture, "cancelled");
     let wait = || locks.lock_named(&name).into_future();
-    drop_at_every_await(&holder, &[name.clone()], wait).await;
+    drop_at_every_await(&holder, std::slice::from_ref(&name), wait).await;
     free(&locks, &name).await;
     Ok(())
 }
@@ -110,7 +110,7 @@ pub async fn a_cancelled_wait_in_the_queue_leaves_nothing(fixture: &impl Fixture
     let [locks, other] = two(fixture).await;
     let name = named(fixture, "cancelled");
     let wait = || locks.lock_named(&name).into_future();
-    drop_at_every_await(&locks, &[name.clone()], wait).await;
+    drop_at_every_await(&locks, std::slice::from_ref(&name), wait).await;
     free(&other, &name).await;
     Ok(())
 }
@@ -123,8 +123,8 @@ pub async fn a_cancelled_reader_leaves_nothing(fixture: &impl Fixture) -> Verdic
     }
     let name = named(fixture, "cancelled");
     let wait = || locks.lock_named(&name).shared().into_future();
-    drop_at_every_await(&holder, &[name.clone()], wait).await;
-    drop_at_every_await(&locks, &[name.clone()], wait).await;
+    drop_at_every_await(&holder, std::slice::from_ref(&name), wait).await;
+    drop_at_every_await(&locks, std::slice::from_ref(&name), wait).await;
     free(&holder, &name).await;
     Ok(())
 }

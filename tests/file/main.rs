@@ -1,5 +1,25 @@
-//! What the file backend promises beyond the contract, one file per concern: real files, real
-//! processes.
+//! What the file backend promises beyond the contract, one file per concern: on real files, on ext4
+//! and tmpfs, with real processes.
 
-mod hot;
-mod smoke;
+mod descriptors;
+mod directory;
+mod fork;
+mod garbage;
+mod loss;
+mod names;
+mod order;
+mod polite;
+mod record;
+mod room;
+mod tokens;
+mod urls;
+mod waiting;
+
+#[path = "../support/child.rs"]
+mod child;
+
+/// What the children run; as a test of its own it does nothing.
+#[test]
+fn child_entry() {
+    child::run();
+}

@@ -12,6 +12,7 @@ use super::{
     errors,
     ofd::{self, WHOLE},
     polite,
+    queue::Place,
     tokens::Tokens,
 };
 use crate::{
@@ -124,11 +125,14 @@ pub(super) struct Locked {
     pub(super) token: Option<FencingToken>,
     gap: Option<Duration>,
     forks: u32,
+    /// Where it has stood in the queue. Given up before the lock: a name that has been released has
+    /// no queue that only we stand in.
+    pub(super) place: Option<Place>,
 }
 
 impl Locked {
     const fn new(file: LockFile, mode: Mode, gap: Option<Duration>, forks: u32) -> Self {
-        Self { file: Some(file), mode, token: None, gap, forks }
+        Self { file: Some(file), mode, token: None, gap, forks, place: None }
     }
 
     pub(super) const fn file(&self) -> &LockFile {
@@ -166,6 +170,9 @@ impl Locked {
         let Some(file) = self.file.take().filter(|_| self.forks == ofd::forks()) else {
             return Ok(None);
         };
+        if let Some(place) = self.place.take() {
+            place.leave();
+        }
         if let Some(gap) = self.gap {
             // A full disk must not keep the lock; the next one finds by himself that it was used.
             drop(polite::leave(file.fd(), gap));

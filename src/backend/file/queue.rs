@@ -23,7 +23,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -85,6 +85,21 @@ pub(super) struct Line {
 pub(super) struct Ticket {
     line: Line,
     number: i64,
+}
+
+/// A ticket that two may give up: who comes first does, and the other waits until it is done.
+#[derive(Clone, Debug)]
+pub(super) struct Place(Arc<Mutex<Option<Ticket>>>);
+
+impl Place {
+    pub(super) fn new(ticket: Option<Ticket>) -> Self {
+        Self(Arc::new(Mutex::new(ticket)))
+    }
+
+    pub(super) fn leave(&self) {
+        let mut ticket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(ticket.take()); // under the mutex
+    }
 }
 
 fn clock() -> u64 {

@@ -26,7 +26,7 @@ use super::{
     loss::Watcher,
     ofd::{self, WHOLE},
     polite,
-    queue::{self, Line, Queue, Ticket},
+    queue::{self, Line, Place, Queue, Ticket},
     wait::{Desk, Pool, Stopped},
 };
 use crate::{
@@ -83,12 +83,17 @@ impl Store {
         loop {
             match self.first_try(key, request)? {
                 Tried::Held(locked) => return Ok(Some(locked)),
-                Tried::Gone => {}
+                Tried::Gone => self.refresh()?,
                 Tried::Busy(_) | Tried::Gap(_) if request.wait == Wait::No => return Ok(None),
                 Tried::Busy(_) | Tried::Gap(_) => break,
             }
         }
         self.wait(key, request).await.map(Some)
+    }
+
+    /// Follows the path, once a file was not what it names: the whole directory may be another.
+    fn refresh(&self) -> Result<(), Error> {
+        self.dir.refresh().map_err(|e| errors::at("open", self.dir.path(), e))
     }
 
     fn first_try(&self, key: &[u8], request: Request) -> Result<Tried, Error> {
@@ -107,11 +112,13 @@ impl Store {
             file.streak = Some(now);
         }
         let tried = self.attempt(file, request, now)?;
-        if let Tried::Busy(Some(file)) = tried {
-            self.cache.put(file);
-            return Ok(Tried::Busy(None));
+        let Tried::Busy(Some(file)) = tried else { return Ok(tried) };
+        // A file that is held, but is not the one of this name any more, keeps nobody from it.
+        if !file.is_named().map_err(|e| errors::lock_file("look at", e))? {
+            return Ok(Tried::Gone);
         }
-        Ok(tried)
+        self.cache.put(file);
+        Ok(Tried::Busy(None))
     }
 
     /// One try on a file, whoever waits.
@@ -137,9 +144,14 @@ impl Store {
         let (store, name) = (Arc::clone(self), key.to_vec());
         let job = move |desk: &Desk| {
             let mut ticket = None;
-            let outcome = store.stand_in_line(desk, &name, request, &mut ticket);
-            // The next in the queue comes to its head while we hold, off the way of the hand-over.
-            (outcome, move || drop(ticket))
+            let mut outcome = store.stand_in_line(desk, &name, request, &mut ticket);
+            // The next in the queue comes to its head while we hold, off the way of the hand-over; but
+            // if we are back sooner, the ticket goes before the lock, or others would see a queue.
+            let place = Place::new(ticket);
+            if let Ok(locked) = &mut outcome {
+                locked.place = Some(place.clone());
+            }
+            (outcome, move || place.leave())
         };
         let parked = if self.pool.can_wait() { self.pool.run(job) } else { None };
         let Some(mut parked) = parked else {
@@ -197,7 +209,10 @@ impl Store {
                 file.streak = Some(now);
                 match file.settle(request.mode, self.options.fencing, request.polite, now)? {
                     Settled::Held(locked) => return Ok(locked),
-                    Settled::Gone => break,
+                    Settled::Gone => {
+                        self.refresh()?;
+                        break;
+                    }
                     Settled::Gap(same, left) => {
                         file = same;
                         desk.pause(left)?;
@@ -219,7 +234,8 @@ impl Store {
             match self.attempt(LockFile::open(&self.dir, key)?, request, Instant::now())? {
                 Tried::Held(locked) => return Ok(locked),
                 Tried::Gap(left) => sleep(left).await,
-                Tried::Busy(_) | Tried::Gone => sleep(pauses.next()).await,
+                Tried::Gone => self.refresh()?,
+                Tried::Busy(_) => sleep(pauses.next()).await,
             }
         }
     }
@@ -229,9 +245,10 @@ impl Store {
         loop {
             match self.attempt(LockFile::open(&self.dir, key)?, request, Instant::now())? {
                 Tried::Held(locked) => return Ok(locked),
+                Tried::Gone => self.refresh()?,
                 _ if request.wait == Wait::No => return Err(Ended::Cancelled),
                 Tried::Gap(left) => desk.pause(left)?,
-                Tried::Busy(_) | Tried::Gone => desk.pause(pauses.next())?,
+                Tried::Busy(_) => desk.pause(pauses.next())?,
             }
         }
     }

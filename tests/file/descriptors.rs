@@ -1,0 +1,107 @@
+//! What is open, and that it does not grow.
+
+use std::{fs, os::fd::AsRawFd, time::Duration};
+
+use futures::FutureExt;
+use keyward::ErrorKind;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::room::{Room, again, is_inner, soon, until};
+
+fn open_files() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+/// Alone in a process, where nobody else opens files.
+fn alone(test: &str, body: impl Future<Output = ()>) {
+    if !is_inner() {
+        return again(test, |binary| std::process::Command::new(binary));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(body);
+}
+
+#[test]
+fn many_names_keep_few_files_open() {
+    alone("descriptors::many_names_keep_few_files_open", async {
+        let room = Room::new();
+        let locks = room.locks().await;
+        let before = open_files();
+        for name in 0..2_000 {
+            drop(locks.lock_named(format!("vol-{name}")).await.unwrap());
+        }
+        // 128 idle lock files, 64 queue files.
+        assert!(open_files() <= before + 192, "{} files are open", open_files());
+        locks.close().await;
+        assert!(open_files() <= before + 64, "{} files are open", open_files());
+        drop(locks);
+        assert!(open_files() < before, "{} files are open", open_files());
+    });
+}
+
+#[test]
+fn cancelled_waits_leave_nothing_open() {
+    alone("descriptors::cancelled_waits_leave_nothing_open", async {
+        let room = Room::new();
+        let (one, two) = (room.locks().await, room.locks().await);
+        let lease = one.lock_named("a").await.unwrap();
+        let mut before = 0;
+        for round in 0..300 {
+            let mut wait = Box::pin(two.lock_named("a").into_future());
+            assert!((&mut wait).now_or_never().is_none());
+            if round % 3 == 0 {
+                tokio::time::sleep(Duration::from_micros(round)).await;
+            }
+            drop(wait);
+            if round == 20 {
+                until("the last cancel", || crate::room::kernel_locks(&room.inode("a"), true) == 0)
+                    .await;
+                before = open_files();
+            }
+        }
+        let inode = room.inode("a");
+        until("the last cancel", || crate::room::kernel_locks(&inode, true) == 0).await;
+        until("the files", || open_files() <= before).await;
+        drop(lease);
+        drop(soon("the lock", two.lock_named("a").into_future()).await.unwrap());
+    });
+}
+
+#[test]
+fn at_the_limit_of_open_files() {
+    alone("descriptors::at_the_limit_of_open_files", async {
+        let room = Room::new();
+        let locks = room.locks().await;
+        drop(locks.lock_named("a").await.unwrap());
+        let held = locks.lock_named("held").await.unwrap();
+        let usual = getrlimit(Resource::Nofile);
+        // The lowest number that is free is one too many.
+        let next = fs::File::open("/dev/null").unwrap().as_raw_fd();
+        let limit = Rlimit { current: Some(next as u64), maximum: usual.maximum };
+        setrlimit(Resource::Nofile, limit).unwrap();
+        let error = locks.lock_named("b").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceLimit, "{error}");
+        assert!(error.to_string().contains("open files"), "{error}");
+        assert!(error.is_retryable());
+        let error = room.connect("").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ResourceLimit, "{error}");
+        // What is open works.
+        drop(locks.lock_named("a").await.unwrap());
+        held.ensure_held().await.unwrap();
+        setrlimit(Resource::Nofile, usual).unwrap();
+        drop(locks.lock_named("b").await.unwrap());
+    });
+}
+
+#[test]
+fn children_do_not_inherit_them() {
+    alone("descriptors::children_do_not_inherit_them", async {
+        let room = Room::new();
+        let locks = room.locks().await;
+        let _lease = locks.lock_named("a").await.unwrap();
+        let list = std::process::Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap();
+        let list = String::from_utf8_lossy(&list.stdout);
+        assert!(list.contains("/proc/"), "{list}");
+        assert!(!list.contains(room.path().to_str().unwrap()), "{list}");
+    });
+}

@@ -1,0 +1,181 @@
+//! Where a test takes place: a directory of its own, and other processes.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use keyward::{Error, Locks};
+
+/// A directory that goes with the test.
+pub(crate) struct Room(PathBuf);
+
+impl Room {
+    /// On the filesystem of the build, which is ext4 or the like.
+    pub(crate) fn new() -> Self {
+        Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")))
+    }
+
+    /// Both kinds of filesystems that we are sure to have.
+    pub(crate) fn both() -> [Self; 2] {
+        [Self::new(), Self::below(Path::new("/dev/shm"))]
+    }
+
+    fn below(parent: &Path) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("keyward-file-{}-{count}", std::process::id()));
+        drop(fs::remove_dir_all(&path)); // of a run that was killed
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// The lock directory, which does not exist yet.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.0.join("locks")
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn lock_file(&self, name: &str) -> PathBuf {
+        self.dir().join(name)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("file://{}", self.dir().display())
+    }
+
+    pub(crate) async fn connect(&self, options: &str) -> Result<Locks, Error> {
+        Locks::connect(format!("{}{options}", self.url())).await
+    }
+
+    pub(crate) async fn locks(&self) -> Locks {
+        self.connect("").await.unwrap()
+    }
+
+    /// The inode of a lock file, as `/proc/locks` shows it.
+    pub(crate) fn inode(&self, name: &str) -> String {
+        use std::os::unix::fs::MetadataExt;
+        format!(":{} ", fs::metadata(self.lock_file(name)).unwrap().ino())
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// Waits for something that is going to happen; panics if it does not.
+pub(crate) async fn soon<T>(what: &str, event: impl Future<Output = T>) -> T {
+    let late = tokio::time::timeout(Duration::from_secs(20), event).await;
+    late.unwrap_or_else(|_| panic!("{what} does not happen"))
+}
+
+/// Looks again and again until it is so; panics if it does not become so.
+pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    soon(what, async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await;
+}
+
+/// The lines of `/proc/locks` about an inode: those who hold, or those who wait.
+pub(crate) fn kernel_locks(inode: &str, waiting: bool) -> usize {
+    let locks = fs::read_to_string("/proc/locks").unwrap();
+    locks.lines().filter(|line| line.contains(inode) && line.contains("->") == waiting).count()
+}
+
+/// Another process that does as it is told; see [`keyward::conformance::serve`].
+pub(crate) struct Peer {
+    pub(crate) process: Child,
+    commands: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    pub(crate) fn start(url: &str) -> Self {
+        let mut command = crate::child::command("child_entry", url);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let commands = process.stdin.take().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        Self { process, commands, answers }
+    }
+
+    pub(crate) fn tell(&mut self, command: &str) {
+        writeln!(self.commands, "{command}").unwrap();
+    }
+
+    /// The next answer; blocks.
+    pub(crate) fn answer(&mut self) -> String {
+        for line in (&mut self.answers).lines() {
+            if let Some(answer) = line.unwrap().strip_prefix("keyward: ") {
+                return answer.to_owned();
+            }
+        }
+        panic!("the other process has ended");
+    }
+
+    /// Tells, and returns the answer; blocks.
+    pub(crate) fn ask(&mut self, command: &str) -> String {
+        self.tell(command);
+        self.answer()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// Whether this process is the one that [`again`] has started for that test.
+pub(crate) fn is_inner() -> bool {
+    env::var_os("KEYWARD_TEST_INNER").is_some()
+}
+
+/// Runs one test of this binary again, in a process of its own that `wrap` prepares, and passes its
+/// verdict on. The process is the last argument of the command that `wrap` returns.
+pub(crate) fn again(test: &str, wrap: impl FnOnce(&Path) -> Command) {
+    let binary = env::current_exe().unwrap();
+    let mut command = wrap(&binary);
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
+    command.env("KEYWARD_TEST_INNER", "1").stdin(Stdio::null());
+    let Output { status, stdout, stderr } =
+        command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success() && stdout.contains("1 passed"), "{stdout}{stderr}");
+}
+
+/// In a mount namespace of its own, where mounts end with the process.
+pub(crate) fn with_mounts(binary: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "--"]).arg(binary);
+    command
+}
+
+/// Mounts a tmpfs, in a namespace of ours.
+pub(crate) fn mount_tmpfs(at: &Path, options: &str) {
+    let mut mount = Command::new("mount");
+    let mounted = mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).status().unwrap();
+    assert!(mounted.success(), "a tmpfs is needed: run the tests as root");
+}

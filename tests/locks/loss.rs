@@ -1,0 +1,122 @@
+//! A loss is told in every way there is, and they agree.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Wake, Waker},
+};
+
+use futures::FutureExt;
+use keyward::{Lease, LeaseState, LossReason, Released};
+use tokio_test::{assert_pending, assert_ready, assert_ready_err, task};
+use tokio_util::sync::CancellationToken;
+
+use crate::{by_hand, now, scripted::Scripted};
+
+const CLOSED: LeaseState = LeaseState::Lost(LossReason::Closed);
+
+/// Looks, when it is woken, at what the others are told.
+struct Looker {
+    lease: Lease,
+    token: CancellationToken,
+    woken: AtomicUsize,
+}
+
+impl Wake for Looker {
+    fn wake(self: Arc<Self>) {
+        assert_eq!(self.lease.state(), CLOSED, "the state comes first");
+        assert!(self.token.is_cancelled(), "and the tokens second");
+        self.woken.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn who_is_told_finds_the_others_agree() {
+    let backend = Scripted::default();
+    let lease = now(backend.locks().lock_named("a")).unwrap();
+    let (mut lost, token) = (pin!(lease.lost()), lease.cancellation_token());
+    let looker = Arc::new(Looker { lease, token, woken: AtomicUsize::new(0) });
+    let waker = Waker::from(Arc::clone(&looker));
+    assert_pending!(lost.as_mut().poll(&mut Context::from_waker(&waker)));
+    assert!(backend.sever(b"a"));
+    assert_eq!(looker.woken.load(Ordering::SeqCst), 1);
+    let reason = assert_ready!(lost.as_mut().poll(&mut Context::from_waker(&waker)));
+    assert_eq!(reason, LossReason::Closed);
+}
+
+#[test]
+fn it_is_told_to_those_who_ask_later() {
+    let backend = Scripted::default();
+    let lease = now(backend.locks().lock_named("a")).unwrap();
+    assert_eq!(lease.state(), LeaseState::Held);
+    assert!(backend.sever(b"a"));
+    assert_eq!(lease.state(), CLOSED);
+    assert_eq!(lease.lost().now_or_never(), Some(LossReason::Closed));
+    assert!(lease.cancellation_token().is_cancelled());
+    assert!(lease.ensure_held().now_or_never().unwrap().unwrap_err().is_lost());
+    assert!(lease.run(async {}).now_or_never().unwrap().unwrap_err().is_lost());
+    assert_eq!(lease.release().now_or_never().unwrap().unwrap(), Released::WasLost);
+}
+
+#[test]
+fn work_is_dropped_when_the_lease_is_lost() {
+    let backend = Scripted::default();
+    let lease = now(backend.locks().lock_named("a")).unwrap();
+    let alive = Arc::new(());
+    let inside = Arc::clone(&alive);
+    let mut work = task::spawn(lease.run(async move {
+        std::future::pending::<()>().await;
+        drop(inside);
+    }));
+    assert_pending!(work.poll());
+    assert!(backend.sever(b"a") && work.is_woken());
+    assert!(assert_ready_err!(work.poll()).is_lost());
+    drop(work);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+#[test]
+fn cancelling_a_token_by_hand_tells_nobody_else() {
+    let backend = Scripted::default();
+    let lease = now(backend.locks().lock_named("a")).unwrap();
+    lease.cancellation_token().cancel();
+    assert_eq!(lease.state(), LeaseState::Held);
+    assert!(lease.lost().now_or_never().is_none());
+    assert!(!lease.cancellation_token().is_cancelled());
+}
+
+#[test]
+fn a_release_resolves_nothing() {
+    let backend = Scripted::default();
+    for confirmed in [false, true] {
+        let lease = now(backend.locks().lock_named("a")).unwrap();
+        let (mut lost, token) = (task::spawn(lease.lost()), lease.cancellation_token());
+        assert_pending!(lost.poll());
+        if confirmed {
+            assert!(lease.release().now_or_never().unwrap().is_ok());
+        } else {
+            drop(lease);
+        }
+        assert!(!lost.is_woken() && !token.is_cancelled());
+        assert_pending!(lost.poll());
+    }
+}
+
+#[test]
+fn of_several_the_first_loss_is_told() {
+    let backend = Scripted::default();
+    let mut all = by_hand(backend.locks().lock_all(["a", "b", "c"]));
+    let all = tokio_test::assert_ready_ok!(all.poll());
+    let mut lost = task::spawn(all.lost());
+    assert_pending!(lost.poll());
+    assert!(all.ensure_held().now_or_never().unwrap().is_ok());
+    assert!(backend.sever(b"b") && lost.is_woken());
+    assert_eq!(assert_ready!(lost.poll()), LossReason::Closed);
+    let error = all.ensure_held().now_or_never().unwrap().unwrap_err();
+    assert!(error.is_lost() && error.name().unwrap().to_string() == "b");
+    assert_eq!(all.release().now_or_never().unwrap().unwrap(), Released::WasLost);
+    assert!(["a", "b", "c"].iter().all(|name| backend.is_free(name)));
+}

@@ -1,0 +1,121 @@
+//! Readers of one process share a hold where the backend lets them.
+
+use keyward::Released;
+use tokio_test::{assert_pending, assert_ready_ok, task};
+
+use crate::{
+    by_hand, now, paused,
+    scripted::{Script, Scripted},
+};
+
+fn admitting() -> Scripted {
+    Scripted::new(Script { admits_readers: true, ..Script::default() })
+}
+
+#[test]
+fn they_join_where_the_backend_admits_them() {
+    let backend = admitting();
+    let locks = backend.locks();
+    let leases: Vec<_> = (0..4).map(|_| now(locks.lock_named("a").shared()).unwrap()).collect();
+    let tried = now(locks.try_lock_named("a").shared()).unwrap();
+    assert_eq!(backend.counts().acquires, 1);
+    for lease in leases {
+        let released = assert_ready_ok!(task::spawn(lease.release()).poll());
+        assert_eq!(released, Released::Released);
+        assert!(now(locks.try_lock_named("a")).unwrap_err().is_would_block());
+    }
+    assert_eq!(backend.counts().releases, 0, "one still reads");
+    assert!(!backend.is_free("a"));
+    let _ = assert_ready_ok!(task::spawn(tried.release()).poll());
+    assert_eq!(backend.counts().releases, 1);
+    assert!(backend.is_free("a"));
+}
+
+#[test]
+fn they_ask_the_store_where_it_does_not() {
+    let backend = Scripted::default();
+    let locks = backend.locks();
+    let leases: Vec<_> = (0..3).map(|_| now(locks.lock_named("a").shared()).unwrap()).collect();
+    assert_eq!(backend.counts().acquires, 3);
+    drop(leases);
+    assert!(backend.is_free("a"));
+
+    // And where it did, and does no more: others are queued.
+    let backend = admitting();
+    let locks = backend.locks();
+    let first = now(locks.lock_named("a").shared()).unwrap();
+    backend.script().admits_readers = false;
+    let second = now(locks.lock_named("a").shared()).unwrap();
+    backend.script().admits_readers = true;
+    let third = now(locks.lock_named("a").shared()).unwrap();
+    assert_eq!(backend.counts().acquires, 2);
+    drop(second);
+    assert!(!backend.is_free("a"));
+    drop((first, third));
+    assert!(backend.is_free("a"));
+}
+
+#[test]
+fn a_writer_comes_between_readers() {
+    let runtime = paused();
+    let _inside = runtime.enter();
+    let backend = admitting();
+    let locks = backend.locks();
+    let reader = now(locks.lock_named("a").shared()).unwrap();
+    let mut writer = by_hand(locks.lock_named("a"));
+    assert_pending!(writer.poll());
+    backend.script().admits_readers = false; // the store sees the writer
+    let mut later = by_hand(locks.lock_named("a").shared());
+    assert_pending!(later.poll());
+    assert!(now(locks.try_lock_named("a").shared()).unwrap_err().is_would_block());
+    drop(reader);
+    let writer = assert_ready_ok!(writer.poll());
+    assert_pending!(later.poll());
+    drop(writer);
+    drop(assert_ready_ok!(later.poll()));
+    assert!(backend.is_free("a"));
+}
+
+#[test]
+fn nobody_joins_a_hold_that_is_being_released() {
+    let backend = admitting();
+    let locks = backend.locks();
+    let lease = now(locks.lock_named("a").shared()).unwrap();
+    let slow = backend.store().releasing.clone().try_write_owned().unwrap();
+    let mut release = task::spawn(lease.release());
+    assert_pending!(release.poll());
+    let next = now(locks.lock_named("a").shared()).unwrap();
+    assert_eq!(backend.counts().acquires, 2);
+    drop(slow);
+    let _ = assert_ready_ok!(release.poll());
+    assert!(!backend.is_free("a"));
+    drop(next);
+    assert!(backend.is_free("a"));
+}
+
+#[test]
+fn a_try_of_a_reader_passes_those_who_wait_for_the_turn() {
+    let runtime = paused();
+    let _inside = runtime.enter();
+    let backend = Scripted::default();
+    let locks = backend.locks();
+    let reader = now(locks.lock_named("a").shared()).unwrap();
+    let stall = backend.store().acquiring.clone().try_write_owned().unwrap();
+    let mut next = by_hand(locks.lock_named("a").shared());
+    assert_pending!(next.poll());
+    drop(stall);
+    drop(now(locks.try_lock_named("a").shared()).unwrap());
+    drop(assert_ready_ok!(next.poll()));
+    drop(reader);
+    assert!(backend.is_free("a"));
+}
+
+#[test]
+fn names_that_differ_share_nothing() {
+    let backend = admitting();
+    let locks = backend.locks();
+    let _a = now(locks.lock_named("a").shared()).unwrap();
+    let _b = now(locks.lock_named("b").shared()).unwrap();
+    assert_eq!(backend.counts().acquires, 2);
+    assert!(now(locks.with_prefix("a").lock_named("b")).is_ok());
+}
