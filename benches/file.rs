@@ -1,8 +1,8 @@
 //! `file:` beside the bare system calls and what people lock files with today, between processes.
 //!
 //! ```text
-//! cargo bench -p keyward-benches --bench file                   everything, about 6 minutes
-//! cargo bench -p keyward-benches --bench file -- --quick        the same with fewer rounds, about 1 minute
+//! cargo bench -p keyward-benches --bench file                   everything, about 8 minutes
+//! cargo bench -p keyward-benches --bench file -- --quick        the same with fewer rounds, 80 s
 //! cargo bench -p keyward-benches --bench file -- churn cancel   the workloads whose names contain a word
 //! ```
 //!
