@@ -2,7 +2,7 @@
 //! the other is parked. The two swap after each.
 //!
 //! Those who are woken are parked for 1.5 to 5 ms; those who poll for 1 to 200 ms, because how late
-//! they look depends on how long they have waited. keyward is measured in both ways.
+//! they look depends on how long they have waited. B and keyward are measured in both ways.
 //!
 //! How long a wake-up takes depends on where the kernel puts the two: on one processor B is at its
 //! best, and so is the ratio to it at its worst. So B and keyward are measured pinned to two as well.
@@ -42,13 +42,14 @@ impl How {
 
 type Row = (Who, How);
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
     (Who::Bare, How::Soon),
     (Who::Keyward, How::Soon),
     (Who::KeywardTwo, How::Soon),
     (Who::Std, How::Soon),
     (Who::Bare, How::Apart),
     (Who::Keyward, How::Apart),
+    (Who::Bare, How::Late),
     (Who::Keyward, How::Late),
     (Who::Poll, How::Late),
     (Who::Fasteners, How::Late),
@@ -151,8 +152,7 @@ fn measure(quick: bool, scratch: &Path) -> BTreeMap<Row, Shown> {
             shown.entry(*row).or_default().all.extend(samples);
         }
         for (row, us) in &medians {
-            let how = if row.1 == How::Apart { How::Apart } else { How::Soon };
-            let bare = medians.get(&(Who::Bare, how)).copied().unwrap_or(f64::NAN);
+            let bare = medians.get(&(Who::Bare, row.1)).copied().unwrap_or(f64::NAN);
             shown.entry(*row).or_default().ratios.push(us / bare);
         }
     }
