@@ -23,10 +23,10 @@ mod contestants;
 mod instructions;
 #[path = "registry/memory.rs"]
 mod memory;
-#[path = "registry/report.rs"]
-mod report;
 #[path = "registry/workloads.rs"]
 mod workloads;
+
+use keyward_benches::report;
 
 use crate::report::Report;
 

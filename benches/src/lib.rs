@@ -1,1 +1,3 @@
-//! Nothing: what this crate is for are the benches beside this folder.
+//! What the benches beside this folder share: rounds, medians, tables and figures.
+
+pub mod report;

@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, time::Instant};
 
 /// What a run has measured.
-pub(crate) struct Report {
-    pub(crate) quick: bool,
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// Fewer rounds.
+    pub quick: bool,
     words: Vec<String>,
     start: Instant,
     /// Medians by (workload, contestant).
@@ -13,29 +16,32 @@ pub(crate) struct Report {
 }
 
 /// One contestant in one workload.
-#[derive(Clone, Copy)]
-pub(crate) struct Row {
-    pub(crate) ns: f64,
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Row {
+    /// Median of the nanoseconds of one operation.
+    pub ns: f64,
     /// Median of the per-round ratios to the first contestant, which is T.
-    pub(crate) ratio: f64,
+    pub ratio: f64,
 }
 
 /// One contestant's run of a workload: nanoseconds of one operation, or none if it has no such thing.
-pub(crate) type Run = (&'static str, Box<dyn FnMut(usize) -> Option<f64>>);
+pub type Run = (&'static str, Box<dyn FnMut(usize) -> Option<f64>>);
 
 impl Report {
-    pub(crate) fn new(quick: bool, words: Vec<String>) -> Self {
+    /// Of a run that is limited to the workloads whose names contain a word; without words, to none.
+    pub fn new(quick: bool, words: Vec<String>) -> Self {
         let (medians, figures) = (BTreeMap::new(), Vec::new());
         Self { quick, words, start: Instant::now(), medians, figures }
     }
 
     /// Whether a workload is asked for.
-    pub(crate) fn wants(&self, workload: &str) -> bool {
+    pub fn wants(&self, workload: &str) -> bool {
         self.words.is_empty() || self.words.iter().any(|word| workload.contains(word.as_str()))
     }
 
     /// Runs the rounds of one workload and prints its table. The first contestant is T.
-    pub(crate) fn workload(&mut self, workload: &'static str, mut runs: Vec<Run>) {
+    pub fn workload(&mut self, workload: &'static str, mut runs: Vec<Run>) {
         if !self.wants(workload) {
             return;
         }
@@ -63,17 +69,23 @@ impl Report {
         }
     }
 
-    pub(crate) fn get(&self, workload: &'static str, name: &'static str) -> Option<Row> {
+    /// What the rounds of a workload have shown of one contestant.
+    pub fn get(&self, workload: &'static str, name: &'static str) -> Option<Row> {
         self.medians.get(&(workload, name)).copied()
     }
 
     /// Notes one figure; `None` if this run has not measured it.
-    pub(crate) fn figure(&mut self, id: &str, value: Option<f64>, unit: &str, goal: &str) {
-        let value = value.map_or_else(|| "n/a".to_owned(), |value| format!("{value:.2}"));
+    pub fn figure(&mut self, id: &str, value: Option<f64>, unit: &str, goal: &str) {
+        let value = match value {
+            None => "n/a".to_owned(),
+            Some(small) if small != 0.0 && small.abs() < 0.1 => format!("{small:.4}"),
+            Some(value) => format!("{value:.2}"),
+        };
         self.figures.push(format!("figure {id} {value} {unit} goal {goal}"));
     }
 
-    pub(crate) fn finish(self) {
+    /// Prints the figures.
+    pub fn finish(self) {
         println!("\n{:.0} s\n", self.start.elapsed().as_secs_f64());
         for figure in self.figures {
             println!("{figure}");
@@ -81,7 +93,13 @@ impl Report {
     }
 }
 
-pub(crate) fn median(mut samples: Vec<f64>) -> f64 {
+/// The one in the middle; not a number if there is none.
+pub fn median(samples: Vec<f64>) -> f64 {
+    percentile(samples, 50)
+}
+
+/// The one that so many percent are below of; not a number if there is none.
+pub fn percentile(mut samples: Vec<f64>, percent: usize) -> f64 {
     samples.sort_by(f64::total_cmp);
-    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+    samples.get(samples.len() * percent / 100).copied().unwrap_or(f64::NAN)
 }
