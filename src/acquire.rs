@@ -236,17 +236,18 @@ impl IntoFuture for Acquire<Leases> {
 }
 
 /// The names in locking order, and of those that are one lock only the first.
-fn distinct(gate: &Gate, mut names: Vec<LockName>) -> Result<Vec<LockName>, Error> {
-    names.sort();
-    let mut keys = std::collections::HashSet::new();
-    let mut kept = Vec::with_capacity(names.len());
+///
+/// The order is that of the native keys: names that are one lock to the store may be sorted
+/// differently among others, and then two callers would take the same locks in opposite orders.
+fn distinct(gate: &Gate, names: Vec<LockName>) -> Result<Vec<LockName>, Error> {
+    let mut keyed = Vec::with_capacity(names.len());
     for name in names {
         let key = gate.key(&name).map_err(|e| about(gate, &name, e))?;
-        if keys.insert(key.into_owned()) {
-            kept.push(name);
-        }
+        keyed.push((key.into_owned(), name));
     }
-    Ok(kept)
+    keyed.sort();
+    keyed.dedup_by(|next, kept| next.0 == kept.0);
+    Ok(keyed.into_iter().map(|(_, name)| name).collect())
 }
 
 fn about(gate: &Gate, name: &LockName, error: Error) -> Error {
