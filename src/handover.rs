@@ -25,8 +25,10 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
+    future::Future,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
@@ -59,6 +61,7 @@ pub(crate) struct Gate {
     pub(crate) closed: CancellationToken,
     turns: LockRegistry<Key>,
     kept: Kept,
+    writers: Writers,
     /// Counts who may be known to the store (H4).
     holds: TaskTracker,
     backend_closed: OnceCell<()>,
@@ -135,6 +138,7 @@ impl Gate {
             closed: CancellationToken::new(),
             turns: LockRegistry::new(),
             kept: Kept::default(),
+            writers: Writers::default(),
             holds: TaskTracker::new(),
             backend_closed: OnceCell::new(),
         }
@@ -171,9 +175,11 @@ impl Gate {
         };
         let Some(turn) = turn else {
             // A try of a shared hold need not stand in the queue: readers in front of it may be
-            // about to share. Whether it may overtake those who wait is the backend's to say.
+            // about to share. A writer of ours who waits at the store is not overtaken; whether those
+            // of other processes are is the backend's to say.
             return match mode {
                 Mode::Exclusive => Ok(None),
+                Mode::Shared if self.writers.wait_for(key) => Ok(None),
                 Mode::Shared => self.read(name, key, wait, out).await,
             };
         };
@@ -181,7 +187,7 @@ impl Gate {
             Mode::Exclusive => {
                 let hold = match self.kept.take_handed_over(key) {
                     Some(hold) => Some(hold),
-                    None => self.ask(name, mode, wait).await?,
+                    None => self.ask_alone(name, key, wait).await?,
                 };
                 let Some(hold) = hold else { return Ok(None) };
                 let gate = Arc::clone(self);
@@ -222,6 +228,25 @@ impl Gate {
         self.backend.acquire(name, request).await
     }
 
+    /// Asks for an exclusive hold. While that waits, no try of a reader passes it by.
+    async fn ask_alone(
+        &self,
+        name: &LockName,
+        key: &[u8],
+        wait: Wait,
+    ) -> Result<Option<BoxHold>, Error> {
+        let mut ask = pin!(self.ask(name, Mode::Exclusive, wait));
+        let mut waiting = None;
+        std::future::poll_fn(|cx| {
+            let outcome = ask.as_mut().poll(cx);
+            if outcome.is_pending() && waiting.is_none() {
+                waiting = Some(self.writers.enter(key));
+            }
+            outcome
+        })
+        .await
+    }
+
     /// How many tasks of this process are queued for the key, without the one who has the turn.
     pub(crate) fn waiters(&self, key: &[u8]) -> usize {
         self.turns.waiters(key)
@@ -243,6 +268,44 @@ impl fmt::Debug for Gate {
             .field("polite", &self.polite)
             .field("turns", &self.turns)
             .finish_non_exhaustive()
+    }
+}
+
+/// The keys for which a writer of this process waits at the store: one each, since he has the turn.
+#[derive(Default)]
+struct Writers {
+    /// As in [`Kept`]; who misses one that comes just now has come before it.
+    count: AtomicUsize,
+    keys: Mutex<HashSet<Key>>,
+}
+
+struct Waiting<'a> {
+    writers: &'a Writers,
+    key: &'a [u8],
+}
+
+impl Writers {
+    fn lock(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for(&self, key: &[u8]) -> bool {
+        self.count.load(Ordering::Relaxed) > 0 && self.lock().contains(key)
+    }
+
+    fn enter<'a>(&'a self, key: &'a [u8]) -> Waiting<'a> {
+        let mut keys = self.lock();
+        keys.insert(key.to_vec());
+        self.count.store(keys.len(), Ordering::Relaxed);
+        Waiting { writers: self, key }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut keys = self.writers.lock();
+        keys.remove(self.key);
+        self.writers.count.store(keys.len(), Ordering::Relaxed);
     }
 }
 
