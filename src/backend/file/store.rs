@@ -49,6 +49,8 @@ pub(super) struct Store {
     pub(super) queue: Queue,
     pub(super) pool: Pool,
     pub(super) watcher: Watcher,
+    /// Of the process that has connected: its threads and open files are not for a forked child.
+    pub(super) forks: u32,
 }
 
 /// What one try has come to.
@@ -77,6 +79,12 @@ impl Store {
         key: &[u8],
         request: Request,
     ) -> Result<Option<Locked>, Error> {
+        if self.forks != ofd::forks() {
+            // The child would share descriptions with its parent, and so locks.
+            let message =
+                "these locks belong to the process that this one was forked from: connect anew";
+            return Err(Error::new(ErrorKind::Unavailable).with_message(message));
+        }
         if self.is_slow() {
             return self.obtain_slowly(key, request).await;
         }
