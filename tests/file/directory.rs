@@ -75,6 +75,26 @@ async fn a_directory_that_others_can_change_is_refused() {
     room.connect("?allow=shared-dir").await.unwrap();
 }
 
+/// Nor is it followed later, when the path names another directory.
+#[tokio::test]
+async fn a_directory_that_others_can_change_is_not_followed() {
+    let room = Room::new();
+    let locks = room.locks().await;
+    let lease = locks.lock_named("held").await.unwrap();
+    drop(locks.lock_named("a").await.unwrap());
+    fs::rename(room.dir(), room.path().join("moved")).unwrap();
+    fs::create_dir(room.dir()).unwrap();
+    fs::set_permissions(room.dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    for name in ["a", "b"] {
+        let error = locks.try_lock_named(name).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Untrusted, "{error}");
+        assert!(error.to_string().contains("everybody"), "{error}");
+    }
+    fs::set_permissions(room.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    drop(locks.try_lock_named("a").await.unwrap());
+    drop(lease);
+}
+
 #[tokio::test]
 async fn what_is_no_directory_is_refused() {
     let room = Room::new();

@@ -51,6 +51,7 @@ pub(super) struct LockDir {
     path: PathBuf,
     /// As it was opened last: when the path names another directory, that one is opened.
     open: Mutex<Arc<OpenDir>>,
+    trust_others: bool,
     /// Whether all who lock are on this host, and the kernel tells them of each other.
     pub(super) is_local: bool,
 }
@@ -67,31 +68,12 @@ impl LockDir {
         let failed = |what: &str, e: io::Error| errors::at(what, path, e);
         let path = std::path::absolute(path).map_err(|e| failed("find", e))?;
         make(&path, bits).map_err(|e| failed("make", e))?;
-        let open = OpenDir::open(&path).map_err(|e| failed("open", e))?;
-        let stat = rustix::fs::fstat(&open.fd).map_err(|e| failed("look at", e.into()))?;
-        if !trust_others {
-            let owner = rustix::process::geteuid().as_raw();
-            let untrusted = if stat.st_mode & 0o002 != 0 {
-                Some("everybody can write to it")
-            } else if stat.st_uid != owner && stat.st_uid != 0 {
-                Some("it belongs to another user")
-            } else {
-                None
-            };
-            if let Some(why) = untrusted {
-                let message = format!(
-                    "the lock directory {} is not to be trusted: {why}; mend that, or allow it with \
-                     allow=shared-dir",
-                    path.display()
-                );
-                return Err(Error::new(ErrorKind::Untrusted).with_message(message));
-            }
-        }
+        let open = OpenDir::open(&path, trust_others).map_err(|e| failed("open", e))?;
         let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         rustix::fs::accessat(&open.fd, c".", writable, AtFlags::EACCESS)
             .map_err(|e| failed("write to", e.into()))?;
         let is_local = is_local(&open.fd).map_err(|e| failed("look at", e))?;
-        Ok(Self { path, open: Mutex::new(Arc::new(open)), is_local })
+        Ok(Self { path, open: Mutex::new(Arc::new(open)), trust_others, is_local })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -161,7 +143,7 @@ impl LockDir {
         let stat = rustix::fs::stat(&self.path)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.id != FileId::of(&stat) {
-            *open = Arc::new(OpenDir::open(&self.path)?);
+            *open = Arc::new(OpenDir::open(&self.path, self.trust_others)?);
         }
         Ok(())
     }
@@ -194,11 +176,30 @@ impl LockDir {
 }
 
 impl OpenDir {
-    fn open(path: &Path) -> io::Result<Self> {
+    /// An [`Error`] within if others can change it.
+    fn open(path: &Path, trust_others: bool) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Bits::empty())?;
-        let id = FileId::of(&rustix::fs::fstat(&fd)?);
-        Ok(Self { fd, id })
+        let stat = rustix::fs::fstat(&fd)?;
+        let owner = rustix::process::geteuid().as_raw();
+        let untrusted = if trust_others {
+            None
+        } else if stat.st_mode & 0o002 != 0 {
+            Some("everybody can write to it")
+        } else if stat.st_uid != owner && stat.st_uid != 0 {
+            Some("it belongs to another user")
+        } else {
+            None
+        };
+        if let Some(why) = untrusted {
+            let message = format!(
+                "the lock directory {} is not to be trusted: {why}; mend that, or allow it with \
+                 allow=shared-dir",
+                path.display()
+            );
+            return Err(io::Error::other(Error::new(ErrorKind::Untrusted).with_message(message)));
+        }
+        Ok(Self { fd, id: FileId::of(&stat) })
     }
 }
 
