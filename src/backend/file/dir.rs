@@ -110,8 +110,17 @@ impl LockDir {
     }
 
     fn open_with(&self, file: &[u8], flags: OFlags) -> io::Result<(OwnedFd, Stat)> {
-        // Not to hang at a pipe, nor to get a terminal.
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        // Not to hang at a device.
+        match self.open_as(file, flags | OFlags::NONBLOCK) {
+            // A file with a lease on it, which makes way: a collector's, for some microseconds.
+            Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => self.open_as(file, flags),
+            opened => opened,
+        }
+    }
+
+    fn open_as(&self, file: &[u8], flags: OFlags) -> io::Result<(OwnedFd, Stat)> {
+        // Not to get a terminal.
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
         let (dir, bits) = (self.current(), Bits::from_raw_mode(0o666));
         let fd = if file.contains(&b'/') {
             let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
