@@ -9,11 +9,14 @@
 
 use std::{
     ffi::{CStr, CString},
-    fs::DirBuilder,
+    fs::{self, DirBuilder, Permissions},
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::{ffi::OsStrExt, fs::DirBuilderExt},
+        unix::{
+            ffi::OsStrExt,
+            fs::{DirBuilderExt, PermissionsExt},
+        },
     },
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -244,9 +247,10 @@ fn make(path: &Path, bits: u32) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         DirBuilder::new().recursive(true).create(parent)?;
     }
-    match DirBuilder::new().mode(bits).create(path) {
+    match DirBuilder::new().mode(bits & 0o700).create(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        made => made,
+        // `mkdir` knows nothing of set-group-ID, and takes the umask away.
+        made => made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(bits))),
     }
 }
 
