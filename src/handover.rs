@@ -25,7 +25,7 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     future::Future,
     pin::pin,
@@ -66,6 +66,7 @@ pub(crate) struct Gate {
     pub(crate) closed: CancellationToken,
     turns: LockRegistry<Key>,
     kept: Kept,
+    writers: Writers,
     /// Counts who may be known to the store (H4).
     holds: TaskTracker,
     backend_closed: OnceCell<()>,
@@ -148,6 +149,7 @@ impl Gate {
             closed: CancellationToken::new(),
             turns: LockRegistry::new(),
             kept: Kept::default(),
+            writers: Writers::default(),
             holds: TaskTracker::new(),
             backend_closed: OnceCell::new(),
         }
@@ -234,9 +236,11 @@ impl Gate {
         };
         let Some(turn) = turn else {
             // A try of a shared hold need not stand in the queue: readers in front of it may be
-            // about to share. Whether it may overtake those who wait is the backend's to say.
+            // about to share. A writer of ours who waits at the store is not overtaken; whether those
+            // of other processes are is the backend's to say.
             return match mode {
                 Mode::Exclusive => Ok(None),
+                Mode::Shared if self.writers.wait_for(key) => Ok(None),
                 Mode::Shared => self.read(name, key, wait, out).await,
             };
         };
@@ -244,7 +248,7 @@ impl Gate {
             Mode::Exclusive => {
                 let hold = match self.kept.take_handed_over(key) {
                     Some(hold) => Some(hold),
-                    None => self.ask(name, mode, wait).await?,
+                    None => self.ask_alone(name, key, wait).await?,
                 };
                 let Some(hold) = hold else { return Ok(None) };
                 let gate = Arc::clone(self);
@@ -290,6 +294,25 @@ impl Gate {
         request
     }
 
+    /// Asks for an exclusive hold. While that waits, no try of a reader passes it by.
+    async fn ask_alone(
+        &self,
+        name: &LockName,
+        key: &Key,
+        wait: Wait,
+    ) -> Result<Option<BoxHold>, Error> {
+        let mut ask = pin!(self.ask(name, Mode::Exclusive, wait));
+        let mut waiting = None;
+        std::future::poll_fn(|cx| {
+            let outcome = ask.as_mut().poll(cx);
+            if outcome.is_pending() && waiting.is_none() {
+                waiting = Some(self.writers.enter(key));
+            }
+            outcome
+        })
+        .await
+    }
+
     /// How many tasks of this process are queued for the key, without the one who has the turn.
     pub(crate) fn waiters(&self, key: &Key) -> usize {
         self.turns.waiters(key)
@@ -311,6 +334,44 @@ impl fmt::Debug for Gate {
             .field("polite", &self.polite)
             .field("turns", &self.turns)
             .finish_non_exhaustive()
+    }
+}
+
+/// The keys for which a writer of this process waits at the store: one each, since he has the turn.
+#[derive(Default)]
+struct Writers {
+    /// As in [`Kept`]; who misses one that comes just now has come before it.
+    count: AtomicUsize,
+    keys: Mutex<HashSet<Key>>,
+}
+
+struct Waiting<'a> {
+    writers: &'a Writers,
+    key: &'a [u8],
+}
+
+impl Writers {
+    fn lock(&self) -> MutexGuard<'_, HashSet<Key>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for(&self, key: &[u8]) -> bool {
+        self.count.load(Ordering::Relaxed) > 0 && self.lock().contains(key)
+    }
+
+    fn enter<'a>(&'a self, key: &'a Key) -> Waiting<'a> {
+        let mut keys = self.lock();
+        keys.insert(Arc::clone(key));
+        self.count.store(keys.len(), Ordering::Relaxed);
+        Waiting { writers: self, key }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut keys = self.writers.lock();
+        keys.remove(self.key);
+        self.writers.count.store(keys.len(), Ordering::Relaxed);
     }
 }
 

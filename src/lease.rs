@@ -263,7 +263,8 @@ impl Leases {
         self.0.push(lease);
     }
 
-    /// The leases, in the order in which they were taken: sorted, each lock once.
+    /// The leases, in the order in which they were taken: sorted by the names that the
+    /// backend knows them by, each lock once.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Lease> {
         self.0.iter()
     }

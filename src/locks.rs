@@ -110,9 +110,10 @@ impl Locks {
 
     /// Asks for leases of all the names, or of none.
     ///
-    /// The names are sorted, by their bytes as the store knows them, each lock is taken once, and they
-    /// are taken one after the other: two callers with the same names in different orders do not deadlock. What
-    /// has been taken is released if one cannot be had. A time limit covers all of them together.
+    /// The names are sorted as the backend knows them, each lock is taken once, and they are taken one
+    /// after the other in that order: two callers with the same names in different orders, or different
+    /// spellings, do not deadlock. What has been taken is released if one cannot be had. A time limit
+    /// covers all of them together.
     ///
     /// # Cancel safety
     ///

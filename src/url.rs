@@ -34,7 +34,7 @@ impl BackendUrl {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair
                 .split_once('=')
-                .ok_or_else(|| bad(format!("the url's option {pair:?} has no value")))?;
+                .ok_or_else(|| bad("an option of the url has no value: say name=value"))?;
             options.push((name.to_owned(), decode(value)?));
         }
         let scheme = scheme.to_ascii_lowercase();

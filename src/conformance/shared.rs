@@ -95,6 +95,8 @@ pub async fn readers_and_writers_exclude(fixture: &impl Fixture) -> Verdict {
         busy(&handles[one], &name).await;
         let mut writer = ByHand::new(handles[one].lock_named(&name));
         writer.settle("a writer of a read name").await;
+        let error = try_read(&handles[one], &name).await.expect_err("a writer waits");
+        assert!(error.is_would_block(), "{error}");
         release(reader).await;
         release(writer.finish("a writer").await.expect("it is free")).await;
     }

@@ -32,7 +32,7 @@ async fn it_is_made_for_us_alone_unless_told_otherwise() {
     let room = Room::new();
     let locks = room.connect("?mode=2770").await.unwrap();
     let _lease = locks.lock_named("a").await.unwrap();
-    assert_eq!(mode(&room.dir()) & 0o777, 0o770 & !umask());
+    assert_eq!(mode(&room.dir()), 0o2770, "whatever the umask, with the group for its files");
     assert_eq!(mode(&room.lock_file("a")), 0o666 & !umask());
 }
 
@@ -73,6 +73,26 @@ async fn a_directory_that_others_can_change_is_refused() {
     assert_eq!(kind, ErrorKind::Untrusted);
     assert!(message.contains("another user"), "{message}");
     room.connect("?allow=shared-dir").await.unwrap();
+}
+
+/// Nor is it followed later, when the path names another directory.
+#[tokio::test]
+async fn a_directory_that_others_can_change_is_not_followed() {
+    let room = Room::new();
+    let locks = room.locks().await;
+    let lease = locks.lock_named("held").await.unwrap();
+    drop(locks.lock_named("a").await.unwrap());
+    fs::rename(room.dir(), room.path().join("moved")).unwrap();
+    fs::create_dir(room.dir()).unwrap();
+    fs::set_permissions(room.dir(), fs::Permissions::from_mode(0o777)).unwrap();
+    for name in ["a", "b"] {
+        let error = locks.try_lock_named(name).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Untrusted, "{error}");
+        assert!(error.to_string().contains("everybody"), "{error}");
+    }
+    fs::set_permissions(room.dir(), fs::Permissions::from_mode(0o755)).unwrap();
+    drop(locks.try_lock_named("a").await.unwrap());
+    drop(lease);
 }
 
 #[tokio::test]

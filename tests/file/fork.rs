@@ -69,3 +69,24 @@ fn unlock_everything() {
         }
     }
 }
+
+/// An idle file is open in both of them: what the child locked, the parent could lock as well.
+#[test]
+fn a_child_cannot_lock_with_its_parents_locks() {
+    if !is_inner() {
+        return again("fork::a_child_cannot_lock_with_its_parents_locks", |binary| {
+            std::process::Command::new(binary)
+        });
+    }
+    let room = Room::new();
+    let locks = keyward::Locks::blocking_connect(room.url()).unwrap();
+    drop(locks.blocking_lock_named("a").unwrap());
+    let refused = in_child(|| {
+        let error = locks.blocking_try_lock_named("a").map(drop).unwrap_err();
+        assert!(error.to_string().contains("connect anew"), "{error}");
+        let anew = keyward::Locks::blocking_connect(room.url()).unwrap();
+        let lease = anew.blocking_try_lock_named("a").unwrap();
+        std::process::exit(if lease.fencing_token().is_some() { 42 } else { 1 });
+    });
+    assert_eq!(refused, 42);
+}

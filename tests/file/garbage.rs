@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::room::{Peer, Room, kernel_locks, until};
+use crate::room::{Peer, Room, again, is_inner, kernel_locks, soon, until};
 
 #[tokio::test]
 async fn what_is_unused_goes_and_what_is_not_stays() {
@@ -90,10 +90,15 @@ async fn it_never_makes_two_holders() {
         });
     }
     let collector = room.locks().await;
-    let mut removed = 0;
-    for _ in 0..2_000 {
-        removed += collector.collect_garbage(Duration::ZERO).await.unwrap();
-    }
+    let removed = soon("a removal", async {
+        let (mut rounds, mut removed) = (0, 0);
+        while rounds < 2_000 || removed == 0 {
+            removed += collector.collect_garbage(Duration::ZERO).await.unwrap();
+            rounds += 1;
+        }
+        removed
+    })
+    .await;
     done.store(true, SeqCst);
     let acquired: u64 = tasks.join_all().await.into_iter().sum();
     println!("{acquired} locks, {removed} files removed");
@@ -101,4 +106,34 @@ async fn it_never_makes_two_holders() {
     drop(collector.lock_named("a").await.unwrap());
     let inode = room.inode("a");
     until("the end", || kernel_locks(&inode, true) == 0).await;
+}
+
+/// Who opens a file while it is being collected waits for that; he does not fail.
+#[test]
+#[allow(unsafe_code, reason = "a lease")]
+fn a_lease_on_the_file_holds_up_and_does_not_fail() {
+    if !is_inner() {
+        return again("garbage::a_lease_on_the_file_holds_up_and_does_not_fail", |binary| {
+            std::process::Command::new(binary)
+        });
+    }
+    let room = Room::new();
+    fs::create_dir(room.dir()).unwrap();
+    let leased = fs::File::create(room.lock_file("a")).unwrap();
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&leased);
+    // SAFETY: the descriptor is open; the signal that asks for the lease's end is ignored.
+    unsafe {
+        libc::signal(libc::SIGIO, libc::SIG_IGN);
+        assert_eq!(libc::fcntl(fd, libc::F_SETLEASE, libc::F_WRLCK), 0);
+    }
+    let locks = keyward::Locks::blocking_connect(room.url()).unwrap();
+    let collector = std::thread::spawn(move || {
+        // SAFETY: the descriptor is open.
+        while unsafe { libc::fcntl(fd, libc::F_GETLEASE) } == libc::F_WRLCK {
+            std::thread::yield_now(); // nobody has asked for its end
+        }
+        drop(leased);
+    });
+    drop(locks.blocking_try_lock_named("a").unwrap());
+    collector.join().unwrap();
 }

@@ -1,9 +1,16 @@
 //! A lock file that is not the one its path names any more excludes nobody, and its holder is told.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, Mutex},
+    task::{Context, Wake},
+    time::Duration,
+};
 
 use futures::FutureExt;
 use keyward::{Lease, LeaseState, Locks, LossReason, Released};
+use tokio::sync::Notify;
 
 use crate::room::{
     Peer, Room, again, is_inner, kernel_locks, mount_tmpfs, soon, until, with_mounts,
@@ -153,6 +160,28 @@ async fn waiters_move_on_to_the_file_that_the_path_names() {
     let lease = soon("the turn of the waiter", wait).await.unwrap().unwrap();
     lease.ensure_held().await.unwrap();
     assert!(one.try_lock_named("a").await.unwrap_err().is_would_block());
+}
+
+/// A waker may do anything, also drop the lease whose loss it is told of, on the thread that tells it.
+#[tokio::test]
+async fn a_waker_may_drop_the_lease() {
+    struct Dropper(Mutex<Option<Lease>>, Notify);
+    impl Wake for Dropper {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().unwrap().take());
+            self.1.notify_one();
+        }
+    }
+    let room = Room::new();
+    let locks = room.locks().await;
+    let lease = locks.lock_named("a").await.unwrap();
+    let mut lost = lease.lost();
+    let dropper = Arc::new(Dropper(Mutex::new(Some(lease)), Notify::new()));
+    let waker = Arc::clone(&dropper).into();
+    assert!(lost.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+    fs::remove_file(room.lock_file("a")).unwrap();
+    soon("the wake", dropper.1.notified()).await;
+    drop(locks.try_lock_named("a").await.unwrap());
 }
 
 /// The hold of one task is handed to the next; the loss is told to the one who has it.

@@ -136,3 +136,16 @@ async fn spellings_of_one_lock_do_not_deadlock() {
     let both = locks.lock_all(["a/b", "a_b"]).blocking(false).await.unwrap();
     assert_eq!(both.len(), 1);
 }
+
+/// The order of locking is that of the locks, not of their spellings: `a/b` is before `a0`, and `a_b`
+/// is after it, and they are one lock.
+#[tokio::test]
+async fn spellings_of_one_lock_are_taken_in_one_order() {
+    let room = Room::new();
+    let locks = room.connect("?names=oslo").await.unwrap();
+    for spelling in ["a/b", "a_b"] {
+        let both = locks.lock_all(["a0", spelling]).blocking(false).await.unwrap();
+        let names: Vec<_> = both.iter().map(|lease| lease.name().to_string()).collect();
+        assert_eq!(names, ["a0", spelling]);
+    }
+}

@@ -94,6 +94,23 @@ async fn over_a_file_that_loses_its_record() {
     }
 }
 
+/// Those who alternate waste most of what they reserve, thousands of times a second; what a lost
+/// record leaves to the clock must be more than that.
+#[tokio::test]
+async fn over_a_lost_file_after_many_alternations() {
+    let room = Room::new();
+    let (one, two) = (room.locks().await, room.locks().await);
+    let mut last = 0;
+    for round in 0..100_000 {
+        let next = token(if round % 2 == 0 { &one } else { &two }, "a").await;
+        assert!(next > last, "{round}: {next} after {last}");
+        last = next;
+    }
+    fs::remove_file(room.lock_file("a")).unwrap();
+    let next = token(&one, "a").await;
+    assert!(next > last, "{next} after {last}");
+}
+
 #[tokio::test]
 async fn a_record_from_the_future_is_believed() {
     let room = Room::new();

@@ -118,3 +118,21 @@ fn names_that_differ_share_nothing() {
     assert_eq!(backend.counts().acquires, 2);
     assert!(now(locks.with_prefix("a").lock_named("b")).is_ok());
 }
+
+/// Also where the store does not see him: a hold of this process admits readers of this process.
+#[test]
+fn no_try_of_a_reader_passes_a_writer_who_waits_at_the_store() {
+    let runtime = paused();
+    let _inside = runtime.enter();
+    let backend = admitting();
+    let locks = backend.locks();
+    let reader = now(locks.lock_named("a").shared()).unwrap();
+    let mut writer = by_hand(locks.lock_named("a"));
+    assert_pending!(writer.poll());
+    assert!(now(locks.try_lock_named("a").shared()).unwrap_err().is_would_block());
+    drop(now(locks.try_lock_named("b").shared()).unwrap());
+    drop(writer);
+    drop(now(locks.try_lock_named("a").shared()).unwrap());
+    drop(reader);
+    assert!(backend.is_free("a"));
+}

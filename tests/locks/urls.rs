@@ -38,8 +38,12 @@ async fn unknown_options_are_refused() {
 
 #[tokio::test]
 async fn no_error_shows_a_password() {
-    for url in ["mysql://root:hunter2@host/db", "nothing://root:hunter2@host", "memory:?pw=hunter2"]
-    {
+    for url in [
+        "mysql://root:hunter2@host/db",
+        "nothing://root:hunter2@host",
+        "memory:?pw=hunter2",
+        "mysql://root:p?hunter2@host/db",
+    ] {
         let error = Locks::connect(url).await.unwrap_err();
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{url}");
     }

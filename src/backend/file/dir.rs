@@ -9,11 +9,14 @@
 
 use std::{
     ffi::{CStr, CString},
-    fs::DirBuilder,
+    fs::{self, DirBuilder, Permissions},
     io,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::{ffi::OsStrExt, fs::DirBuilderExt},
+        unix::{
+            ffi::OsStrExt,
+            fs::{DirBuilderExt, PermissionsExt},
+        },
     },
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -51,6 +54,7 @@ pub(super) struct LockDir {
     path: PathBuf,
     /// As it was opened last: when the path names another directory, that one is opened.
     open: Mutex<Arc<OpenDir>>,
+    trust_others: bool,
     /// Whether all who lock are on this host, and the kernel tells them of each other.
     pub(super) is_local: bool,
 }
@@ -67,31 +71,12 @@ impl LockDir {
         let failed = |what: &str, e: io::Error| errors::at(what, path, e);
         let path = std::path::absolute(path).map_err(|e| failed("find", e))?;
         make(&path, bits).map_err(|e| failed("make", e))?;
-        let open = OpenDir::open(&path).map_err(|e| failed("open", e))?;
-        let stat = rustix::fs::fstat(&open.fd).map_err(|e| failed("look at", e.into()))?;
-        if !trust_others {
-            let owner = rustix::process::geteuid().as_raw();
-            let untrusted = if stat.st_mode & 0o002 != 0 {
-                Some("everybody can write to it")
-            } else if stat.st_uid != owner && stat.st_uid != 0 {
-                Some("it belongs to another user")
-            } else {
-                None
-            };
-            if let Some(why) = untrusted {
-                let message = format!(
-                    "the lock directory {} is not to be trusted: {why}; mend that, or allow it with \
-                     allow=shared-dir",
-                    path.display()
-                );
-                return Err(Error::new(ErrorKind::Untrusted).with_message(message));
-            }
-        }
+        let open = OpenDir::open(&path, trust_others).map_err(|e| failed("open", e))?;
         let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         rustix::fs::accessat(&open.fd, c".", writable, AtFlags::EACCESS)
             .map_err(|e| failed("write to", e.into()))?;
         let is_local = is_local(&open.fd).map_err(|e| failed("look at", e))?;
-        Ok(Self { path, open: Mutex::new(Arc::new(open)), is_local })
+        Ok(Self { path, open: Mutex::new(Arc::new(open)), trust_others, is_local })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -128,8 +113,17 @@ impl LockDir {
     }
 
     fn open_with(&self, file: &[u8], flags: OFlags) -> io::Result<(OwnedFd, Stat)> {
-        // Not to hang at a pipe, nor to get a terminal.
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        // Not to hang at a device.
+        match self.open_as(file, flags | OFlags::NONBLOCK) {
+            // A file with a lease on it, which makes way: a collector's, for some microseconds.
+            Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => self.open_as(file, flags),
+            opened => opened,
+        }
+    }
+
+    fn open_as(&self, file: &[u8], flags: OFlags) -> io::Result<(OwnedFd, Stat)> {
+        // Not to get a terminal.
+        let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
         let (dir, bits) = (self.current(), Bits::from_raw_mode(0o666));
         let fd = if file.contains(&b'/') {
             let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -161,7 +155,7 @@ impl LockDir {
         let stat = rustix::fs::stat(&self.path)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.id != FileId::of(&stat) {
-            *open = Arc::new(OpenDir::open(&self.path)?);
+            *open = Arc::new(OpenDir::open(&self.path, self.trust_others)?);
         }
         Ok(())
     }
@@ -194,11 +188,30 @@ impl LockDir {
 }
 
 impl OpenDir {
-    fn open(path: &Path) -> io::Result<Self> {
+    /// An [`Error`] within if others can change it.
+    fn open(path: &Path, trust_others: bool) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Bits::empty())?;
-        let id = FileId::of(&rustix::fs::fstat(&fd)?);
-        Ok(Self { fd, id })
+        let stat = rustix::fs::fstat(&fd)?;
+        let owner = rustix::process::geteuid().as_raw();
+        let untrusted = if trust_others {
+            None
+        } else if stat.st_mode & 0o002 != 0 {
+            Some("everybody can write to it")
+        } else if stat.st_uid != owner && stat.st_uid != 0 {
+            Some("it belongs to another user")
+        } else {
+            None
+        };
+        if let Some(why) = untrusted {
+            let message = format!(
+                "the lock directory {} is not to be trusted: {why}; mend that, or allow it with \
+                 allow=shared-dir",
+                path.display()
+            );
+            return Err(io::Error::other(Error::new(ErrorKind::Untrusted).with_message(message)));
+        }
+        Ok(Self { fd, id: FileId::of(&stat) })
     }
 }
 
@@ -234,9 +247,10 @@ fn make(path: &Path, bits: u32) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         DirBuilder::new().recursive(true).create(parent)?;
     }
-    match DirBuilder::new().mode(bits).create(path) {
+    match DirBuilder::new().mode(bits & 0o700).create(path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        made => made,
+        // `mkdir` knows nothing of set-group-ID, and takes the umask away.
+        made => made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(bits))),
     }
 }
 

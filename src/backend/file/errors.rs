@@ -6,6 +6,10 @@ use crate::error::{Error, ErrorKind};
 
 /// What failed, where, and what to do about it.
 pub(super) fn at(what: &str, path: &Path, error: io::Error) -> Error {
+    let error = match error.downcast::<Error>() {
+        Ok(ours) => return ours, // says it all
+        Err(error) => error,
+    };
     let advice = match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => ": its owner or mode must let this user write to it",
         Some(libc::EMFILE) => ": the process has too many open files (ulimit -n)",

@@ -48,8 +48,12 @@ impl FileHold {
     }
 
     /// Whether the kernel has no lock of this description any more: a forked child that still has it
-    /// may have unlocked it, and nothing else shows that. Without `/proc` there is no telling.
+    /// may have unlocked it, and nothing else shows that. Without `/proc` there is no telling, nor on
+    /// filesystems that keep locks elsewhere (FUSE).
     fn is_unlocked(&self) -> bool {
+        if self.store.is_slow() {
+            return false;
+        }
         let info = format!("/proc/self/fdinfo/{}", self.locked().file().fd().as_raw_fd());
         fs::read_to_string(info).is_ok_and(|info| !info.contains("lock:"))
     }

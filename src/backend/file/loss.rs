@@ -5,8 +5,9 @@
 //! each [`EVERY`], and at once when the directory changes, where the system can tell (inotify). The
 //! thread ends when nothing is watched.
 //!
-//! A hold that was released is told nothing: it is retired first, and the thread reports under the
-//! same mutex.
+//! A hold that was released is told nothing of what comes after: it is retired first, and the thread
+//! sees whether it is *after* it has looked at the path. It reports outside of the mutex, since a
+//! report wakes tasks, and a waker may drop the lease.
 
 use std::{
     ffi::{CStr, CString},
@@ -57,7 +58,8 @@ impl Watched {
 
     fn look(&self) {
         let still = dir::is_still(&self.path, self.id);
-        if let Some(signal) = &*self.lock() {
+        let signal = self.lock().clone();
+        if let Some(signal) = signal {
             match still {
                 Ok(true) => signal.resume(),
                 Ok(false) => signal.lose(LossReason::Removed),

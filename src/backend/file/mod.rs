@@ -67,7 +67,7 @@
 //! the filesystem makes of record locks. [`capability`](crate::Locks::capability) says so.
 //!
 //! In a forked child that does not `exec`, leases of the parent are inert: dropping them there unlocks
-//! nothing. Such a child must connect anew. While it lives, a parent that is *killed* leaves its locks
+//! nothing. Such a child must connect anew: with its parent's it gets an error. While it lives, a parent that is *killed* leaves its locks
 //! to the child.
 
 mod cache;
@@ -229,7 +229,8 @@ impl FileOptions {
             None
         };
         let (cache, pool, watcher) = (Cache::new(), Pool::new(signal), Watcher::default());
-        let store = Store { dir, options: self, cache, queue, pool, watcher };
+        let forks = ofd::forks();
+        let store = Store { dir, options: self, cache, queue, pool, watcher, forks };
         Ok(FileBackend { store: Arc::new(store), warnings })
     }
 

@@ -49,6 +49,9 @@ pub(super) const PAUSE: Duration = Duration::from_millis(10);
 /// How long the queue of a key is passed by after it has stood still.
 const DISTRUST: Duration = Duration::from_secs(5);
 
+/// More than can come in one microsecond.
+const CROWD: i64 = 1 << 10;
+
 /// Queue files, by six bits of the key.
 const FILES: usize = 64;
 /// Each key has a part of that many bytes in its file.
@@ -155,7 +158,14 @@ impl Line {
     /// Whether another process waits.
     pub(super) fn has_waiters(&self) -> bool {
         let whole = Range { start: self.base, len: PART };
-        self.is_trusted() && matches!(ofd::conflict(self.fd(), Mode::Exclusive, whole), Ok(Some(_)))
+        self.is_trusted() && matches!(self.ticket_in(whole), Ok(Some(_)))
+    }
+
+    /// Where some ticket of another process stands in there. A lock that begins before it covers more
+    /// than a ticket does: it is a stranger's.
+    fn ticket_in(&self, range: Range) -> io::Result<Option<i64>> {
+        let conflict = ofd::conflict(self.fd(), Mode::Exclusive, range)?;
+        Ok(conflict.map(|conflict| conflict.start).filter(|start| *start >= range.start))
     }
 
     fn is_trusted(&self) -> bool {
@@ -173,14 +183,15 @@ impl Line {
         if !self.is_trusted() {
             return None;
         }
-        let mut number = (clock() % TICKETS) as i64;
-        loop {
+        let first = (clock() % TICKETS) as i64;
+        for number in first..first + CROWD {
             match ofd::try_lock(self.fd(), Mode::Exclusive, self.byte(number)) {
                 Ok(true) => return Some(Ticket { line: self, number }),
-                Ok(false) => number += 1, // somebody has come in the same microsecond
+                Ok(false) => {} // somebody has come in the same microsecond
                 Err(_) => return None,
             }
         }
+        None // no crowd, but a stranger who has locked the file
     }
 }
 
@@ -214,8 +225,8 @@ impl Ticket {
                 return Ok(found);
             }
             let range = Range { start: from, len: to - from };
-            match ofd::conflict(self.line.fd(), Mode::Exclusive, range)? {
-                Some(conflict) => found = Some(conflict.start),
+            match self.line.ticket_in(range)? {
+                Some(at) => found = Some(at),
                 None if found.is_some() || from == first => return Ok(found),
                 None => {}
             }
@@ -227,5 +238,40 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         // It cannot fail on an open descriptor; and if it did, Q3 is what there is.
         drop(ofd::unlock(self.line.fd(), self.line.byte(self.number)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::DirBuilderExt;
+
+    use super::*;
+
+    /// It is no ticket, and must neither keep anybody waiting nor busy.
+    #[test]
+    fn a_stranger_who_locks_a_whole_queue_file_is_passed_by() {
+        let path = std::env::temp_dir().join(format!("keyward-queue-{}", std::process::id()));
+        std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+        let dir = LockDir::open(&path, 0o700, false).unwrap();
+        let (_, stat) = dir.open_file(b"a").unwrap();
+        let line = || Queue::new(&dir).0.line(FileId::of(&stat)).unwrap();
+        let (ours, strangers) = (line(), line());
+        let ticket = ours.clone().enqueue().unwrap();
+        let later = line().enqueue().unwrap();
+        let before = later.predecessor().unwrap();
+        assert_eq!(before, Some(ours.byte(ticket.number).start));
+        assert!(strangers.has_waiters());
+        drop((ticket, later));
+
+        let whole = ofd::WHOLE;
+        assert!(ofd::try_lock(strangers.fd(), Mode::Shared, whole).unwrap());
+        assert!(ours.clone().enqueue().is_none());
+        assert!(!ours.has_waiters());
+        ofd::unlock(strangers.fd(), whole).unwrap();
+        let ticket = ours.clone().enqueue().unwrap();
+        let below = Range { start: 0, len: ours.byte(ticket.number).start };
+        assert!(ofd::try_lock(strangers.fd(), Mode::Shared, below).unwrap());
+        assert_eq!(ticket.predecessor().unwrap(), None);
+        std::fs::remove_dir_all(path).unwrap();
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Store {
     pub(super) queue: Queue,
     pub(super) pool: Pool,
     pub(super) watcher: Watcher,
+    /// Of the process that has connected: its threads and open files are not for a forked child.
+    pub(super) forks: u32,
 }
 
 /// What one try has come to.
@@ -79,6 +81,7 @@ impl Store {
     ) -> Result<Option<Locked>, Error> {
         // What waits is boxed: its futures are large, and the usual case pays for none of them.
         if self.is_slow() {
+            self.check_process()?;
             return Box::pin(self.obtain_slowly(key, request)).await;
         }
         match self.obtain_now(key, request)? {
@@ -88,8 +91,19 @@ impl Store {
         }
     }
 
+    /// A forked child would share descriptions with its parent, and so locks.
+    fn check_process(&self) -> Result<(), Error> {
+        if self.forks == ofd::forks() {
+            return Ok(());
+        }
+        let message =
+            "these locks belong to the process that this one was forked from: connect anew";
+        Err(Error::new(ErrorKind::Unavailable).with_message(message))
+    }
+
     /// As far as it needs no wait.
     pub(super) fn obtain_now(&self, key: &[u8], request: Request) -> Result<Option<Locked>, Error> {
+        self.check_process()?;
         loop {
             match self.first_try(key, request)? {
                 Tried::Held(locked) => return Ok(Some(locked)),
