@@ -23,16 +23,16 @@
 //!   the release, and sees after being counted whether the gate is closed. So once nobody is counted,
 //!   a closed gate holds nothing, and will not.
 
+mod held;
+mod kept;
+mod writers;
+
 use std::{
     borrow::Cow,
-    collections::{HashMap, HashSet},
     fmt,
     future::Future,
     pin::pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -43,9 +43,15 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
+pub(crate) use self::held::Held;
+use self::{
+    held::Readers,
+    kept::{Keep, Kept},
+    writers::Writers,
+};
 use crate::{
     contract::{Mode, Request, Wait},
-    erased::{AnyBackend, AnyHold, BoxHold},
+    erased::{AnyBackend, BoxHold},
     error::{Error, ErrorKind},
     name::LockName,
     registry::{LockRegistry, NamedGuard},
@@ -70,72 +76,6 @@ pub(crate) struct Gate {
     /// Counts who may be known to the store (H4).
     holds: TaskTracker,
     backend_closed: OnceCell<()>,
-}
-
-/// What a turn finds besides itself.
-#[derive(Default)]
-struct Kept {
-    /// How many there are, so that nobody takes the mutex to find none.
-    count: AtomicUsize,
-    map: Mutex<HashMap<Key, Keep>>,
-}
-
-enum Keep {
-    /// For the next turn.
-    HandedOver(BoxHold),
-    /// For readers to join.
-    Readers(Weak<Readers>),
-}
-
-impl Kept {
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Keep>> {
-        self.map.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_empty(&self) -> bool {
-        // A hold is kept before its turn is given up, and a turn is a synchronising handshake: who
-        // has the turn after it sees the count.
-        self.count.load(Ordering::Relaxed) == 0
-    }
-
-    fn put(&self, key: &Key, keep: Keep) {
-        let mut map = self.lock();
-        let old = map.insert(Arc::clone(key), keep);
-        self.count.store(map.len(), Ordering::Relaxed);
-        drop(map);
-        drop(old); // frees a hold, if at all: not under our mutex
-    }
-
-    fn remove_if(&self, key: &[u8], condition: impl FnOnce(&Keep) -> bool) -> Option<Keep> {
-        if self.is_empty() {
-            return None;
-        }
-        let mut map = self.lock();
-        let keep = if map.get(key).is_some_and(condition) { map.remove(key) } else { None };
-        self.count.store(map.len(), Ordering::Relaxed);
-        keep
-    }
-
-    fn has_handed_over(&self, key: &[u8]) -> bool {
-        !self.is_empty() && matches!(self.lock().get(key), Some(Keep::HandedOver(_)))
-    }
-
-    fn take_handed_over(&self, key: &[u8]) -> Option<BoxHold> {
-        match self.remove_if(key, |keep| matches!(keep, Keep::HandedOver(_))) {
-            Some(Keep::HandedOver(hold)) => Some(hold),
-            _ => None,
-        }
-    }
-
-    fn readers(&self, key: &[u8]) -> Option<Arc<Readers>> {
-        if self.is_empty() {
-            return None;
-        }
-        match self.lock().get(key) {
-            Some(Keep::Readers(readers)) => readers.upgrade(),
-            _ => None,
-        }
-    }
 }
 
 impl Gate {
@@ -197,10 +137,7 @@ impl Gate {
             None => self.backend.try_acquire(name, request),
         };
         match tried {
-            Some(Ok(Some(hold))) => {
-                let gate = Arc::clone(self);
-                Entered::Held(Held::Alone(Alone { hold, turn, gate, _out: out }.into()))
-            }
+            Some(Ok(Some(hold))) => Entered::Held(Held::alone(hold, turn, Arc::clone(self), out)),
             Some(Ok(None)) if !may_wait => Entered::Busy,
             Some(Ok(None)) | None => Entered::Later(Some(turn)),
             Some(Err(e)) => Entered::Failed(e),
@@ -251,8 +188,7 @@ impl Gate {
                     None => self.ask_alone(name, key, wait).await?,
                 };
                 let Some(hold) = hold else { return Ok(None) };
-                let gate = Arc::clone(self);
-                Ok(Some(Held::Alone(Alone { hold, turn, gate, _out: out }.into())))
+                Ok(Some(Held::alone(hold, turn, Arc::clone(self), out)))
             }
             Mode::Shared => {
                 drop(self.kept.take_handed_over(key));
@@ -277,9 +213,7 @@ impl Gate {
         let Some(hold) = self.ask(name, Mode::Shared, wait).await? else {
             return Ok(None);
         };
-        let readers =
-            Readers { hold: Some(hold), key: Arc::clone(key), gate: Arc::clone(self), out };
-        let readers = Arc::new(readers);
+        let readers = Readers::new(hold, Arc::clone(key), Arc::clone(self), out);
         self.kept.put(key, Keep::Readers(Arc::downgrade(&readers)));
         Ok(Some(Held::Together(readers)))
     }
@@ -337,44 +271,6 @@ impl fmt::Debug for Gate {
     }
 }
 
-/// The keys for which a writer of this process waits at the store: one each, since he has the turn.
-#[derive(Default)]
-struct Writers {
-    /// As in [`Kept`]; who misses one that comes just now has come before it.
-    count: AtomicUsize,
-    keys: Mutex<HashSet<Key>>,
-}
-
-struct Waiting<'a> {
-    writers: &'a Writers,
-    key: &'a [u8],
-}
-
-impl Writers {
-    fn lock(&self) -> MutexGuard<'_, HashSet<Key>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait_for(&self, key: &[u8]) -> bool {
-        self.count.load(Ordering::Relaxed) > 0 && self.lock().contains(key)
-    }
-
-    fn enter<'a>(&'a self, key: &'a Key) -> Waiting<'a> {
-        let mut keys = self.lock();
-        keys.insert(Arc::clone(key));
-        self.count.store(keys.len(), Ordering::Relaxed);
-        Waiting { writers: self, key }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        let mut keys = self.writers.lock();
-        keys.remove(self.key);
-        self.writers.count.store(keys.len(), Ordering::Relaxed);
-    }
-}
-
 /// Restores H2 when somebody leaves the queue of a key: frees a hold that nobody will come for.
 struct Leaving<'a> {
     gate: &'a Gate,
@@ -401,118 +297,4 @@ pub(crate) enum Entered {
     Held(Held),
     /// It takes a wait, with the turn if we have it.
     Later(Option<Turn>),
-}
-
-/// A hold, as a lease keeps it.
-pub(crate) enum Held {
-    Alone(DropAlone),
-    Together(Arc<Readers>),
-}
-
-impl Held {
-    pub(crate) fn hold(&self) -> &dyn AnyHold {
-        match self {
-            Self::Alone(alone) => &*alone.0.as_ref().expect("taken only to be dropped").hold,
-            Self::Together(readers) => readers.hold(),
-        }
-    }
-
-    /// Frees it, with the backend's word; false if it was ours no more.
-    ///
-    /// Cancel-safe: it is freed all the same.
-    pub(crate) async fn release(self) -> Result<bool, Error> {
-        match self {
-            Self::Alone(mut alone) => match alone.0.take() {
-                Some(alone) => alone.release().await,
-                None => Ok(true),
-            },
-            // The last reader asks the backend; for the others the hold lives on.
-            Self::Together(readers) => match Arc::into_inner(readers) {
-                Some(mut readers) => {
-                    let hold = readers.hold.take();
-                    let _out = readers.out.clone(); // H4
-                    drop(readers); // nobody joins any more
-                    match hold {
-                        Some(hold) => hold.release().await,
-                        None => Ok(true),
-                    }
-                }
-                None => Ok(true),
-            },
-        }
-    }
-}
-
-/// An exclusive hold and the turn that covers it. The order of the fields is H3.
-struct Alone {
-    hold: BoxHold,
-    turn: Turn,
-    gate: Arc<Gate>,
-    _out: TaskTrackerToken,
-}
-
-impl Alone {
-    /// Gives the hold to the next task of this process, if there is one and the backend allows it.
-    fn hand_over(mut self) -> Result<(), Self> {
-        if self.turn.waiters() == 0 || !self.hold.pass_on() {
-            return Err(self);
-        }
-        let Self { hold, turn, gate, _out } = self;
-        let key = Arc::clone(turn.name());
-        gate.kept.put(&key, Keep::HandedOver(hold));
-        let leaving = Leaving { gate: &gate, key: &key };
-        drop(turn);
-        drop(leaving);
-        Ok(())
-    }
-
-    async fn release(self) -> Result<bool, Error> {
-        match self.hand_over() {
-            Ok(()) => Ok(true),
-            Err(Self { hold, turn, gate, _out }) => {
-                let _after = (turn, gate, _out);
-                hold.release().await
-            }
-        }
-    }
-}
-
-/// Hands over, or frees.
-pub(crate) struct DropAlone(Option<Alone>);
-
-impl From<Alone> for DropAlone {
-    fn from(alone: Alone) -> Self {
-        Self(Some(alone))
-    }
-}
-
-impl Drop for DropAlone {
-    fn drop(&mut self) {
-        drop(self.0.take().map(Alone::hand_over));
-    }
-}
-
-/// A shared hold of this process, and of all its tasks that have joined it.
-pub(crate) struct Readers {
-    /// None once its release has begun.
-    hold: Option<BoxHold>,
-    key: Key,
-    gate: Arc<Gate>,
-    out: TaskTrackerToken,
-}
-
-impl Readers {
-    fn hold(&self) -> &dyn AnyHold {
-        &**self.hold.as_ref().expect("taken by the last reader only")
-    }
-}
-
-impl Drop for Readers {
-    fn drop(&mut self) {
-        let gone = |keep: &Keep| match keep {
-            Keep::Readers(readers) => readers.strong_count() == 0,
-            Keep::HandedOver(_) => false,
-        };
-        drop(self.gate.kept.remove_if(&self.key, gone));
-    }
 }

@@ -1,0 +1,133 @@
+//! A hold, as a lease keeps it: alone, or together with the other readers of this process. The
+//! invariants are the module's.
+
+use std::sync::Arc;
+
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::{Gate, Key, Leaving, Turn, kept::Keep};
+use crate::{
+    erased::{AnyHold, BoxHold},
+    error::Error,
+};
+
+/// A hold, as a lease keeps it.
+pub(crate) enum Held {
+    Alone(DropAlone),
+    Together(Arc<Readers>),
+}
+
+impl Held {
+    pub(super) fn alone(hold: BoxHold, turn: Turn, gate: Arc<Gate>, out: TaskTrackerToken) -> Self {
+        Self::Alone(DropAlone(Some(Alone { hold, turn, gate, _out: out })))
+    }
+
+    pub(crate) fn hold(&self) -> &dyn AnyHold {
+        match self {
+            Self::Alone(alone) => &*alone.0.as_ref().expect("taken only to be dropped").hold,
+            Self::Together(readers) => readers.hold(),
+        }
+    }
+
+    /// Frees it, with the backend's word; false if it was ours no more.
+    ///
+    /// Cancel-safe: it is freed all the same.
+    pub(crate) async fn release(self) -> Result<bool, Error> {
+        match self {
+            Self::Alone(mut alone) => match alone.0.take() {
+                Some(alone) => alone.release().await,
+                None => Ok(true),
+            },
+            // The last reader asks the backend; for the others the hold lives on.
+            Self::Together(readers) => match Arc::into_inner(readers) {
+                Some(mut readers) => {
+                    let hold = readers.hold.take();
+                    let _out = readers.out.clone(); // H4
+                    drop(readers); // nobody joins any more
+                    match hold {
+                        Some(hold) => hold.release().await,
+                        None => Ok(true),
+                    }
+                }
+                None => Ok(true),
+            },
+        }
+    }
+}
+
+/// An exclusive hold and the turn that covers it. The order of the fields is H3.
+struct Alone {
+    hold: BoxHold,
+    turn: Turn,
+    gate: Arc<Gate>,
+    _out: TaskTrackerToken,
+}
+
+impl Alone {
+    /// Gives the hold to the next task of this process, if there is one and the backend allows it.
+    fn hand_over(mut self) -> Result<(), Self> {
+        if self.turn.waiters() == 0 || !self.hold.pass_on() {
+            return Err(self);
+        }
+        let Self { hold, turn, gate, _out } = self;
+        let key = Arc::clone(turn.name());
+        gate.kept.put(&key, Keep::HandedOver(hold));
+        let leaving = Leaving { gate: &gate, key: &key };
+        drop(turn);
+        drop(leaving);
+        Ok(())
+    }
+
+    async fn release(self) -> Result<bool, Error> {
+        match self.hand_over() {
+            Ok(()) => Ok(true),
+            Err(Self { hold, turn, gate, _out }) => {
+                let _after = (turn, gate, _out);
+                hold.release().await
+            }
+        }
+    }
+}
+
+/// Hands over, or frees.
+pub(crate) struct DropAlone(Option<Alone>);
+
+impl Drop for DropAlone {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Alone::hand_over));
+    }
+}
+
+/// A shared hold of this process, and of all its tasks that have joined it.
+pub(crate) struct Readers {
+    /// None once its release has begun.
+    hold: Option<BoxHold>,
+    key: Key,
+    gate: Arc<Gate>,
+    out: TaskTrackerToken,
+}
+
+impl Readers {
+    pub(super) fn new(
+        hold: BoxHold,
+        key: Key,
+        gate: Arc<Gate>,
+        out: TaskTrackerToken,
+    ) -> Arc<Self> {
+        Arc::new(Self { hold: Some(hold), key, gate, out })
+    }
+
+    pub(super) fn hold(&self) -> &dyn AnyHold {
+        &**self.hold.as_ref().expect("taken by the last reader only")
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        let gone = |keep: &Keep| match keep {
+            Keep::Readers(readers) => readers.strong_count() == 0,
+            Keep::HandedOver(_) => false,
+        };
+        drop(self.gate.kept.remove_if(&self.key, gone));
+    }
+}
