@@ -352,6 +352,10 @@ async fn warnings(gate: &Gate, name: &LockName, key: &Key) -> std::convert::Infa
     let (since, mut pause) = (Instant::now(), FIRST_WARNING);
     loop {
         sleep(pause).await;
+        pause = since.elapsed();
+        if !tracing::enabled!(tracing::Level::WARN) {
+            continue; // nobody listens
+        }
         let owner = match gate.backend.inspect(name).await {
             Ok(Occupancy::Held { owner: Some(owner), .. }) => owner.to_string(),
             Ok(Occupancy::Held { owner: None, .. }) => "somebody".to_owned(),
@@ -366,7 +370,6 @@ async fn warnings(gate: &Gate, name: &LockName, key: &Key) -> std::convert::Infa
             queued = gate.waiters(key),
             "still waiting for a named lock"
         );
-        pause = since.elapsed();
     }
 }
 

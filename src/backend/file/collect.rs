@@ -22,7 +22,7 @@ use std::{
 use rustix::fs::{FileType, Stat};
 
 use super::{
-    dir::{FileId, LockDir, is_still},
+    dir::{FileId, LockDir, Opened, is_still},
     errors, ofd, polite, record, tokens,
 };
 use crate::{
@@ -56,7 +56,7 @@ fn remove_if_unused(
     older_than: Duration,
     fencing: Fencing,
 ) -> std::io::Result<bool> {
-    let Some((fd, stat)) = dir.open_existing(name)? else { return Ok(false) };
+    let Some(Opened { fd, stat, .. }) = dir.open_existing(name)? else { return Ok(false) };
     if !is_old(&stat, older_than) || stat.st_size > polite::END as i64 {
         return Ok(false);
     }

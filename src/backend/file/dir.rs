@@ -5,7 +5,9 @@
 //! 2. It is opened for reading *and* writing, since shared mode needs the one and exclusive mode the
 //!    other; made with mode 0666 less the umask, since Python's peers need to write it as well; and
 //!    not in append mode, in which Linux would put every record at the end.
-//! 3. A lock counts only while the *path* still names the file that it is on.
+//! 3. A lock counts only while the *path* still names the file that it is on. Whether the name below
+//!    the directory does is looked at for every lock; whether the path still names the directory, once
+//!    in [`RECENT`], and again after every loss.
 
 use std::{
     ffi::{CStr, CString},
@@ -19,7 +21,11 @@ use std::{
         },
     },
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -54,15 +60,37 @@ pub(super) struct LockDir {
     path: PathBuf,
     /// As it was opened last: when the path names another directory, that one is opened.
     open: Mutex<Arc<OpenDir>>,
+    /// Of the directory that is open.
+    generation: AtomicU32,
+    /// When it was last seen to be the one that the path names, in ms since `since`, from 1; 0 if it is
+    /// to be looked at.
+    looked: AtomicU64,
+    since: Instant,
+    /// Whether the time of reading may be left alone, which only the owner of a file may ask for.
+    quiet_reads: AtomicBool,
     trust_others: bool,
     /// Whether all who lock are on this host, and the kernel tells them of each other.
     pub(super) is_local: bool,
 }
 
+/// For how long a look at the directory's path is good enough for another lock. Half a microsecond for
+/// each lock otherwise; and who renames the directory a moment after the look is no different from who
+/// does so a moment after the lock: the holder is told of the loss.
+const RECENT: Duration = Duration::from_millis(10);
+
+/// A directory that was opened.
 #[derive(Debug)]
-struct OpenDir {
+pub(super) struct OpenDir {
     fd: OwnedFd,
     id: FileId,
+    generation: u32,
+}
+
+/// A file in it that was opened.
+pub(super) struct Opened {
+    pub(super) fd: OwnedFd,
+    pub(super) stat: Stat,
+    pub(super) dir: Arc<OpenDir>,
 }
 
 impl LockDir {
@@ -71,12 +99,21 @@ impl LockDir {
         let failed = |what: &str, e: io::Error| errors::at(what, path, e);
         let path = std::path::absolute(path).map_err(|e| failed("find", e))?;
         make(&path, bits).map_err(|e| failed("make", e))?;
-        let open = OpenDir::open(&path, trust_others).map_err(|e| failed("open", e))?;
+        let open = OpenDir::open(&path, trust_others, 0).map_err(|e| failed("open", e))?;
         let writable = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
         rustix::fs::accessat(&open.fd, c".", writable, AtFlags::EACCESS)
             .map_err(|e| failed("write to", e.into()))?;
         let is_local = is_local(&open.fd).map_err(|e| failed("look at", e))?;
-        Ok(Self { path, open: Mutex::new(Arc::new(open)), trust_others, is_local })
+        Ok(Self {
+            path,
+            open: Mutex::new(Arc::new(open)),
+            generation: AtomicU32::new(0),
+            looked: AtomicU64::new(0),
+            since: Instant::now(),
+            quiet_reads: AtomicBool::new(true),
+            trust_others,
+            is_local,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -90,7 +127,7 @@ impl LockDir {
     }
 
     /// Opens a file in it, and makes it if there is none.
-    pub(super) fn open_file(&self, file: &[u8]) -> io::Result<(OwnedFd, Stat)> {
+    pub(super) fn open_file(&self, file: &[u8]) -> io::Result<Opened> {
         let flags = OFlags::RDWR | OFlags::CREATE;
         match self.open_with(file, flags) {
             Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {
@@ -104,7 +141,7 @@ impl LockDir {
     }
 
     /// Opens a file in it; none if there is none.
-    pub(super) fn open_existing(&self, file: &[u8]) -> io::Result<Option<(OwnedFd, Stat)>> {
+    pub(super) fn open_existing(&self, file: &[u8]) -> io::Result<Option<Opened>> {
         self.refresh()?;
         match self.open_with(file, OFlags::RDWR) {
             Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(None),
@@ -112,16 +149,30 @@ impl LockDir {
         }
     }
 
-    fn open_with(&self, file: &[u8], flags: OFlags) -> io::Result<(OwnedFd, Stat)> {
+    fn open_with(&self, file: &[u8], flags: OFlags) -> io::Result<Opened> {
         // Not to hang at a device.
-        match self.open_as(file, flags | OFlags::NONBLOCK) {
+        match self.open_quietly(file, flags | OFlags::NONBLOCK) {
             // A file with a lease on it, which makes way: a collector's, for some microseconds.
-            Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => self.open_as(file, flags),
+            Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => self.open_quietly(file, flags),
             opened => opened,
         }
     }
 
-    fn open_as(&self, file: &[u8], flags: OFlags) -> io::Result<(OwnedFd, Stat)> {
+    /// Without noting that the file is read, which would write to the disk at every hand-over between
+    /// processes: each reads what the other has just written.
+    fn open_quietly(&self, file: &[u8], flags: OFlags) -> io::Result<Opened> {
+        if self.quiet_reads.load(Ordering::Relaxed) {
+            match self.open_as(file, flags | OFlags::NOATIME) {
+                Err(e) if e.raw_os_error() == Some(libc::EPERM) => {
+                    self.quiet_reads.store(false, Ordering::Relaxed);
+                }
+                opened => return opened,
+            }
+        }
+        self.open_as(file, flags)
+    }
+
+    fn open_as(&self, file: &[u8], flags: OFlags) -> io::Result<Opened> {
         // Not to get a terminal.
         let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
         let (dir, bits) = (self.current(), Bits::from_raw_mode(0o666));
@@ -133,7 +184,7 @@ impl LockDir {
         };
         let stat = rustix::fs::fstat(&fd)?;
         if rustix::fs::FileType::from_raw_mode(stat.st_mode).is_file() {
-            Ok((fd, stat))
+            Ok(Opened { fd, stat, dir })
         } else {
             Err(io::Error::other("not a regular file"))
         }
@@ -155,9 +206,31 @@ impl LockDir {
         let stat = rustix::fs::stat(&self.path)?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.id != FileId::of(&stat) {
-            *open = Arc::new(OpenDir::open(&self.path, self.trust_others)?);
+            let next = open.generation.wrapping_add(1);
+            *open = Arc::new(OpenDir::open(&self.path, self.trust_others, next)?);
+            self.generation.store(next, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Whether the path names that directory, as it was seen less than [`RECENT`] ago.
+    pub(super) fn is_current(&self, dir: &OpenDir, now: Instant) -> io::Result<bool> {
+        let elapsed = now.saturating_duration_since(self.since).as_millis();
+        let now = u64::try_from(elapsed).unwrap_or(u64::MAX - 1) + 1;
+        let looked = self.looked.load(Ordering::Relaxed);
+        if looked == 0 || now.saturating_sub(looked) >= RECENT.as_millis() as u64 {
+            match self.refresh() {
+                Ok(()) => self.looked.store(now, Ordering::Relaxed),
+                Err(e) if is_missing(&e) => return Ok(false),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(dir.generation == self.generation.load(Ordering::Acquire))
+    }
+
+    /// Something was lost: the next lock looks at everything.
+    pub(super) fn look_again(&self) {
+        self.looked.store(0, Ordering::Relaxed);
     }
 
     fn current(&self) -> Arc<OpenDir> {
@@ -189,7 +262,7 @@ impl LockDir {
 
 impl OpenDir {
     /// An [`Error`] within if others can change it.
-    fn open(path: &Path, trust_others: bool) -> io::Result<Self> {
+    fn open(path: &Path, trust_others: bool, generation: u32) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Bits::empty())?;
         let stat = rustix::fs::fstat(&fd)?;
@@ -211,7 +284,12 @@ impl OpenDir {
             );
             return Err(io::Error::other(Error::new(ErrorKind::Untrusted).with_message(message)));
         }
-        Ok(Self { fd, id: FileId::of(&stat) })
+        Ok(Self { fd, id: FileId::of(&stat), generation })
+    }
+
+    /// What a name in it stands for now, itself and not what it links to.
+    pub(super) fn look(&self, name: &CStr) -> io::Result<Stat> {
+        Ok(rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 }
 
@@ -221,14 +299,9 @@ impl AsFd for OpenDir {
     }
 }
 
-/// What the path names now, itself and not what it links to.
-pub(super) fn look(path: &CStr) -> io::Result<Stat> {
-    Ok(rustix::fs::lstat(path)?)
-}
-
 /// Whether the path names that file.
 pub(super) fn is_still(path: &CStr, id: FileId) -> io::Result<bool> {
-    match look(path) {
+    match rustix::fs::lstat(path).map_err(io::Error::from) {
         Ok(stat) => Ok(FileId::of(&stat) == id),
         Err(e) if is_missing(&e) => Ok(false),
         Err(e) => Err(e),

@@ -16,7 +16,7 @@ use crate::{
     contract::{Hold, Mode},
     error::{Error, ErrorKind},
     token::FencingToken,
-    watch::LossSignal,
+    watch::{LeaseState, LossSignal},
 };
 
 /// A lock file that is held: what a [`FileBackend`](super::FileBackend) hands out.
@@ -44,7 +44,11 @@ impl FileHold {
         if !locked.is_ours() {
             return Ok(false);
         }
-        locked.file().is_named().map_err(|e| errors::lock_file("look at", e))
+        let named = locked.file().is_named().map_err(|e| errors::lock_file("look at", e))?;
+        if !named {
+            self.store.dir.look_again();
+        }
+        Ok(named)
     }
 
     /// Whether the kernel has no lock of this description any more: a forked child that still has it
@@ -61,6 +65,9 @@ impl FileHold {
     /// Nobody hears of it any more.
     fn stop_watching(&mut self) {
         if let Some(watched) = self.watched.take() {
+            if matches!(watched.signal().state(), LeaseState::Lost(_)) {
+                self.store.dir.look_again();
+            }
             watched.retire();
         }
     }

@@ -1,14 +1,17 @@
 //! One lock file, opened; and the lock on it.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use rustix::fs::Stat;
+
 use super::{
-    dir::{self, FileId, LockDir},
+    dir::{self, FileId, LockDir, OpenDir, Opened},
     errors,
     ofd::{self, WHOLE},
     polite,
@@ -29,6 +32,9 @@ pub(super) struct LockFile {
     /// Relative to the directory: the native key.
     key: Vec<u8>,
     whole_path: CString,
+    /// Where in it the name below the directory begins.
+    name_at: usize,
+    dir: Arc<OpenDir>,
     pub(super) id: FileId,
     tokens: Tokens,
     /// Since when this process has taken the lock without looking who waits.
@@ -47,10 +53,11 @@ pub(super) enum Settled {
 impl LockFile {
     pub(super) fn open(dir: &LockDir, key: &[u8]) -> Result<Box<Self>, Error> {
         let failed = |e| errors::at("open", &dir.path().join(lossy(key)), e);
-        let (fd, stat) = dir.open_file(key).map_err(failed)?;
+        let Opened { fd, stat, dir: open } = dir.open_file(key).map_err(failed)?;
         let whole_path = dir.whole_path(key).map_err(failed)?;
-        let (key, id) = (key.to_vec(), FileId::of(&stat));
-        Ok(Box::new(Self { fd, key, whole_path, id, tokens: Tokens::default(), streak: None }))
+        let name_at = whole_path.as_bytes().len() - key.len();
+        let (key, id, tokens) = (key.to_vec(), FileId::of(&stat), Tokens::default());
+        Ok(Box::new(Self { fd, key, whole_path, name_at, dir: open, id, tokens, streak: None }))
     }
 
     pub(super) fn key(&self) -> &[u8] {
@@ -66,7 +73,20 @@ impl LockFile {
         (self.whole_path.clone(), self.id)
     }
 
-    /// Whether the path names this file.
+    /// Whether the path names this file; what it stands for now if it does, or did so just before
+    /// (invariant 3 of [`dir`]).
+    fn look(&self, dir: &LockDir, now: Instant) -> io::Result<Option<Stat>> {
+        let name = CStr::from_bytes_with_nul(&self.whole_path.as_bytes_with_nul()[self.name_at..]);
+        let stat = match self.dir.look(name.unwrap_or_default()) {
+            Ok(stat) => stat,
+            Err(e) if dir::is_missing(&e) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let same = FileId::of(&stat) == self.id && dir.is_current(&self.dir, now)?;
+        Ok(same.then_some(stat))
+    }
+
+    /// Whether the path names this file now.
     pub(super) fn is_named(&self) -> io::Result<bool> {
         dir::is_still(&self.whole_path, self.id)
     }
@@ -79,6 +99,7 @@ impl LockFile {
     /// To be called once the kernel has granted the lock, before anybody calls it held.
     pub(super) fn settle(
         self: Box<Self>,
+        dir: &LockDir,
         mode: Mode,
         fencing: Fencing,
         gap: Option<Duration>,
@@ -86,12 +107,8 @@ impl LockFile {
     ) -> Result<Settled, Error> {
         let mut locked = Locked::new(self, mode, gap, ofd::forks());
         let Some(file) = &mut locked.file else { return Ok(Settled::Gone) };
-        let stat = match dir::look(&file.whole_path) {
-            Ok(stat) if FileId::of(&stat) == file.id => stat,
-            Ok(_) => return Ok(Settled::Gone),
-            Err(e) if dir::is_missing(&e) => return Ok(Settled::Gone),
-            Err(e) => return Err(errors::lock_file("look at", e)),
-        };
+        let stat = file.look(dir, now).map_err(|e| errors::lock_file("look at", e))?;
+        let Some(stat) = stat else { return Ok(Settled::Gone) };
         if let Some(gap) = gap {
             let left = polite::enter(file.fd.as_fd(), gap);
             let left = left.map_err(|e| errors::lock_file("write", e))?;
@@ -150,6 +167,13 @@ impl Locked {
             self.token = Some(FencingToken::new(token));
         }
         next.is_some()
+    }
+
+    /// The holder has the lock from now on, and may barge for a while.
+    pub(super) fn begin_streak(&mut self, now: Instant) {
+        if let Some(file) = &mut self.file {
+            file.streak = Some(now);
+        }
     }
 
     /// Whether those who poll have had their turn lately.

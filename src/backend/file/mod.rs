@@ -60,8 +60,8 @@
 //! On a local filesystem (ext4, xfs, btrfs, tmpfs, overlayfs, f2fs, zfs, bcachefs) exclusion holds
 //! until the lease is released, the process dies, or somebody deletes, renames or replaces the file or
 //! its directory. The last is a loss: it is told within a second, at once where inotify works, and
-//! found by [`ensure_held`](crate::Lease::ensure_held) immediately. A process that is stopped keeps its
-//! locks.
+//! found by [`ensure_held`](crate::Lease::ensure_held) immediately. New locks follow the path: to another
+//! file at once, to another directory within 10 ms. A process that is stopped keeps its locks.
 //!
 //! On network filesystems, FUSE and others, waiting is polling (10 to 100 ms), and exclusion is what
 //! the filesystem makes of record locks. [`capability`](crate::Locks::capability) says so.
@@ -96,7 +96,13 @@ use std::{
 };
 
 use self::{
-    cache::Cache, dir::LockDir, loss::Watcher, ofd::WHOLE, queue::Queue, store::Store, wait::Pool,
+    cache::Cache,
+    dir::{LockDir, Opened},
+    loss::Watcher,
+    ofd::WHOLE,
+    queue::Queue,
+    store::Store,
+    wait::Pool,
 };
 pub use self::{hold::FileHold, path::Names};
 use crate::{
@@ -209,6 +215,7 @@ impl FileOptions {
     pub fn open(self, dir: impl AsRef<Path>) -> Result<FileBackend, Error> {
         self.check()?;
         let dir = LockDir::open(dir.as_ref(), self.mode, self.shared_dir)?;
+        record::Process::this(); // reads /proc: not for the first time under a lock
         let mut warnings = Vec::new();
         let (queue, made) = Queue::new(&dir);
         if let Err(e) = made {
@@ -362,7 +369,7 @@ impl Backend for FileBackend {
         let key = self.path(name)?;
         let failed =
             |e| errors::at("look at", &self.store.dir.path().join(lock_file::lossy(&key)), e);
-        let Some((fd, _)) = self.store.dir.open_existing(&key).map_err(failed)? else {
+        let Some(Opened { fd, .. }) = self.store.dir.open_existing(&key).map_err(failed)? else {
             return Ok(Occupancy::Free);
         };
         let conflict = ofd::conflict(fd.as_fd(), Mode::Exclusive, WHOLE).map_err(failed)?;

@@ -208,10 +208,15 @@ impl Ticket {
 
     /// The byte of the last ticket before this one.
     ///
-    /// The kernel tells of *some* lock within a range. So ever longer ranges before ours are asked
-    /// about until there is one, and then what lies between it and us, until nothing does.
+    /// The kernel tells of *some* lock within a range. So if there is any before ours, ever longer
+    /// ranges are asked about until there is one, and then what lies between it and us, until nothing
+    /// does.
     fn predecessor(&self) -> io::Result<Option<i64>> {
         let (first, own) = (self.line.base, self.line.byte(self.number).start);
+        let all = Range { start: first, len: own - first };
+        if self.line.ticket_in(all)?.is_none() {
+            return Ok(None); // the head, as most who come are
+        }
         let mut found = None;
         let (mut from, mut to, mut width) = (own, own, 128);
         loop {
@@ -253,7 +258,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("keyward-queue-{}", std::process::id()));
         std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
         let dir = LockDir::open(&path, 0o700, false).unwrap();
-        let (_, stat) = dir.open_file(b"a").unwrap();
+        let stat = dir.open_file(b"a").unwrap().stat;
         let line = || Queue::new(&dir).0.line(FileId::of(&stat)).unwrap();
         let (ours, strangers) = (line(), line());
         let ticket = ours.clone().enqueue().unwrap();

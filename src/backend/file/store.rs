@@ -10,6 +10,7 @@
 
 use std::{
     hash::{BuildHasher, Hasher},
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -154,7 +155,7 @@ impl Store {
         if !file.try_lock(request.mode)? {
             return Ok(Tried::Busy(Some(file)));
         }
-        match file.settle(request.mode, self.options.fencing, request.polite, now)? {
+        match file.settle(&self.dir, request.mode, self.options.fencing, request.polite, now)? {
             Settled::Held(locked) => Ok(Tried::Held(locked)),
             Settled::Gone => Ok(Tried::Gone),
             Settled::Gap(_, left) => Ok(Tried::Gap(left)),
@@ -179,35 +180,44 @@ impl Store {
         let Some(mut parked) = parked else {
             return self.poll(key, request).await;
         };
-        loop {
-            let doubt = self.doubt(key, request);
-            match select(&mut parked, Box::pin(doubt)).await {
-                Either::Left((outcome, _)) => return finished(outcome),
-                Either::Right((Ok(None), _)) => {}
-                Either::Right((Ok(Some(locked)), _)) => return Ok(locked),
-                Either::Right((Err(e), _)) => return Err(e),
-            }
-        }
+        let mut locked = match select(&mut parked, pin!(self.doubt(key, request))).await {
+            Either::Left((outcome, _)) => finished(outcome)?,
+            Either::Right((locked, _)) => locked?,
+        };
+        locked.begin_streak(Instant::now());
+        Ok(locked)
     }
 
-    /// Finds out, once patience is over, whether the queue stands still (Q3).
-    async fn doubt(&self, key: &[u8], request: Request) -> Result<Option<Locked>, Error> {
-        sleep(queue::PATIENCE).await;
-        let file = LockFile::open(&self.dir, key)?;
-        let conflict = ofd::conflict(file.fd(), request.mode, WHOLE);
-        if conflict.map_err(|e| errors::lock_file("look at", e))?.is_some() {
-            return Ok(None);
-        }
-        sleep(queue::PAUSE).await;
-        let line = self.line(&file);
-        match self.attempt(file, request, Instant::now())? {
-            Tried::Held(locked) => {
-                if let Some(line) = line {
-                    line.distrust();
-                }
-                Ok(Some(locked))
+    /// Finds out, each time patience is over, whether the queue stands still (Q3), and then takes the
+    /// lock.
+    async fn doubt(&self, key: &[u8], request: Request) -> Result<Locked, Error> {
+        let failed = |e| errors::lock_file("look at", e);
+        let mut kept: Option<Box<LockFile>> = None;
+        loop {
+            sleep(queue::PATIENCE).await;
+            // Open as long as it is the file of that name: who waits does nothing else each second.
+            let file = match kept.take() {
+                Some(file) if file.is_named().map_err(failed)? => file,
+                _ => LockFile::open(&self.dir, key)?,
+            };
+            let locked = || ofd::conflict(file.fd(), request.mode, WHOLE).map_err(failed);
+            if locked()?.is_some() {
+                kept = Some(file);
+                continue;
             }
-            _ => Ok(None),
+            sleep(queue::PAUSE).await;
+            let line = self.line(&file);
+            match self.attempt(file, request, Instant::now())? {
+                Tried::Held(locked) => {
+                    if let Some(line) = line {
+                        line.distrust();
+                    }
+                    return Ok(locked);
+                }
+                Tried::Gone => self.refresh()?,
+                Tried::Busy(file) => kept = file,
+                Tried::Gap(_) => {}
+            }
         }
     }
 
@@ -228,8 +238,13 @@ impl Store {
             loop {
                 desk.lock(file.fd(), request.mode, WHOLE)?;
                 let now = Instant::now();
-                file.streak = Some(now);
-                match file.settle(request.mode, self.options.fencing, request.polite, now)? {
+                match file.settle(
+                    &self.dir,
+                    request.mode,
+                    self.options.fencing,
+                    request.polite,
+                    now,
+                )? {
                     Settled::Held(locked) => return Ok(locked),
                     Settled::Gone => {
                         self.refresh()?;
