@@ -185,6 +185,8 @@ impl Store {
                 Either::Left((outcome, _)) => return finished(outcome),
                 Either::Right((Ok(None), _)) => {}
                 Either::Right((Ok(Some(locked)), _)) => return Ok(locked),
+                // No file is left to look with; the wait has its own, and goes on.
+                Either::Right((Err(e), _)) if e.kind() == ErrorKind::ResourceLimit => {}
                 Either::Right((Err(e), _)) => return Err(e),
             }
         }
