@@ -267,7 +267,7 @@ pub trait Hold: Send + Sync + 'static {
     /// [`ErrorKind::Lost`] if it is not; or whatever keeps it from knowing.
     fn verify(&self) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// The signal that tells of its loss, the same at each call until the hold is passed on. A backend that has to look for losses may begin to do so
+    /// The signal that tells of its loss, the same at each call. A backend that has to look for losses may begin to do so
     /// when this is first called.
     fn watch(&self) -> LossSignal;
 
@@ -282,8 +282,8 @@ pub trait Hold: Send + Sync + 'static {
     }
 
     /// Makes the hold ready for another task of this process that waits for it, with a new, larger
-    /// token and a new [`LossSignal`] (those who listened to the old one have released); false if it
-    /// has to be given back, because other processes should have their turn, or it is lost.
+    /// token; false if it has to be given back, because other processes should have their turn, or it
+    /// is lost.
     fn pass_on(&mut self) -> bool {
         false
     }

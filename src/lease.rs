@@ -11,7 +11,7 @@ use crate::{
     name::LockName,
     runtime,
     token::FencingToken,
-    watch::{LeaseState, LossReason, LossSignal, Lost},
+    watch::{Ear, LeaseState, LossReason, LossSignal, Lost},
 };
 
 /// What [`Lease::release`] has found.
@@ -68,12 +68,12 @@ pub struct Lease {
     backend: &'static str,
     held: Held,
     /// Made when somebody first asks for it.
-    signal: OnceLock<LossSignal>,
+    ear: OnceLock<Ear>,
 }
 
 impl Lease {
     pub(crate) const fn new(name: LockName, backend: &'static str, held: Held) -> Self {
-        Self { name, backend, held, signal: OnceLock::new() }
+        Self { name, backend, held, ear: OnceLock::new() }
     }
 
     /// The name that is held, prefix included.
@@ -157,7 +157,7 @@ impl Lease {
     /// [`Lost`](ErrorKind::Lost) if it is not, or if a loss has been told before;
     /// [`Unavailable`](ErrorKind::Unavailable) and the like if the backend does not answer.
     pub async fn ensure_held(&self) -> Result<(), Error> {
-        if let Some(LeaseState::Lost(reason)) = self.signal.get().map(LossSignal::state) {
+        if let Some(LeaseState::Lost(reason)) = self.ear.get().map(|ear| ear.0.state()) {
             return Err(self.lost_error(reason));
         }
         self.held.hold().verify().await.map_err(|e| self.about(e))
@@ -198,8 +198,8 @@ impl Lease {
     /// [`Unavailable`](ErrorKind::Unavailable) and the like if the backend did not confirm it. The
     /// lease is gone, and the name is free when the backend finds out.
     pub async fn release(self) -> Result<Released, Error> {
-        let Self { name, backend, held, signal } = self;
-        let lost = || matches!(signal.get().map(LossSignal::state), Some(LeaseState::Lost(_)));
+        let Self { name, backend, held, ear } = self;
+        let lost = || matches!(ear.get().map(|ear| ear.0.state()), Some(LeaseState::Lost(_)));
         let lost_before = lost();
         match held.release().await {
             Ok(true) if !lost_before => Ok(Released::Released),
@@ -223,7 +223,7 @@ impl Lease {
     }
 
     fn signal(&self) -> &LossSignal {
-        self.signal.get_or_init(|| self.held.hold().watch())
+        &self.ear.get_or_init(|| self.held.hold().watch().ear()).0
     }
 
     fn lost_error(&self, reason: LossReason) -> Error {

@@ -6,7 +6,7 @@
 use std::{
     future::{Future, pending},
     io,
-    sync::OnceLock,
+    sync::{Mutex, PoisonError},
     thread,
 };
 
@@ -14,7 +14,8 @@ use tokio::runtime::{Builder, Handle};
 
 use crate::error::{Error, ErrorKind};
 
-static CLOCK: OnceLock<Handle> = OnceLock::new();
+/// And of which process: a forked child has the handle, and not the thread.
+static CLOCK: Mutex<Option<(u32, Handle)>> = Mutex::new(None);
 
 /// Blocks the thread until the future is ready.
 ///
@@ -23,17 +24,23 @@ static CLOCK: OnceLock<Handle> = OnceLock::new();
 /// Within an asynchronous execution context, as Tokio's own `blocking_` functions do.
 #[track_caller]
 pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let clock = match CLOCK.get() {
-        Some(clock) => clock,
-        None => {
-            let started = start().map_err(|e| {
-                let message = "no thread could be started for callers that are not async";
-                Error::new(ErrorKind::ResourceLimit).with_message(message).with_source(e)
-            })?;
-            CLOCK.get_or_init(|| started) // one that comes second is left idle
-        }
-    };
-    clock.block_on(future)
+    clock()?.block_on(future)
+}
+
+fn clock() -> Result<Handle, Error> {
+    let process = std::process::id();
+    let mut clock = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((owner, handle)) = &*clock
+        && *owner == process
+    {
+        return Ok(handle.clone());
+    }
+    let handle = start().map_err(|e| {
+        let message = "no thread could be started for callers that are not async";
+        Error::new(ErrorKind::ResourceLimit).with_message(message).with_source(e)
+    })?;
+    *clock = Some((process, handle.clone()));
+    Ok(handle)
 }
 
 fn start() -> io::Result<Handle> {

@@ -89,6 +89,8 @@ impl BackendUrl {
     /// Refuses whatever has not been taken.
     pub(crate) fn finish(self) -> Result<(), Error> {
         let Some((name, _)) = self.options.first() else { return Ok(()) };
+        // Behind a user and a password, a question mark may have been a part of the latter.
+        let name = if self.rest.contains('@') { "…" } else { name };
         let known = match &*self.known {
             [] => "none".to_owned(),
             known => known.join(", "),

@@ -5,7 +5,8 @@
 //! and as a cancellation token.
 //!
 //! 1. `Lost` is final: no later report changes it, and its first reason stays.
-//! 2. A signal that is dropped without a loss never resolves its futures: that is a release.
+//! 2. A lease hears of its hold through an [`Ear`] of its own, which is deaf once the lease has ended:
+//!    the hold may live on, with the next task or with other readers, and be lost then.
 //! 3. Who has been told in one of the ways finds the others agree: the state comes first, the tokens
 //!    that were handed out second, and the futures last.
 
@@ -13,7 +14,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll},
 };
 
@@ -81,16 +82,50 @@ pub struct LossSignal(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    state: Mutex<LeaseState>,
+    heard: Mutex<Heard>,
     /// Its children are handed out, and cancelled before it; futures wait for itself (3).
     lost: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Heard {
+    state: LeaseState,
+    deaf: bool,
+    ears: Vec<Weak<Inner>>,
+}
+
+/// One lease's hearing of a signal, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Ear(pub(crate) LossSignal);
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.0.lock().deaf = true;
+    }
 }
 
 impl LossSignal {
     /// The signal of a hold that the backend vouches for.
     pub fn new() -> Self {
-        let state = Mutex::new(LeaseState::Held);
-        Self(Arc::new(Inner { state, lost: CancellationToken::new() }))
+        Self::hearing(LeaseState::Held)
+    }
+
+    fn hearing(state: LeaseState) -> Self {
+        let heard = Mutex::new(Heard { state, deaf: false, ears: Vec::new() });
+        Self(Arc::new(Inner { heard, lost: CancellationToken::new() }))
+    }
+
+    /// For one lease.
+    pub(crate) fn ear(&self) -> Ear {
+        let mut heard = self.lock();
+        let ear = Self::hearing(heard.state);
+        heard.ears.retain(|ear| ear.strong_count() > 0);
+        heard.ears.push(Arc::downgrade(&ear.0));
+        drop(heard);
+        if let LeaseState::Lost(reason) = ear.state() {
+            ear.lose(reason);
+        }
+        Ear(ear)
     }
 
     /// The backend does not answer: the hold cannot be vouched for, and nobody else can have it yet.
@@ -105,24 +140,38 @@ impl LossSignal {
 
     /// The hold is lost; whoever listens is told.
     pub fn lose(&self, reason: LossReason) {
-        self.set(LeaseState::Lost(reason));
-        self.0.lost.cancel();
+        if self.set(LeaseState::Lost(reason)) {
+            self.0.lost.cancel();
+        }
     }
 
     /// What was reported last.
     pub fn state(&self) -> LeaseState {
-        *self.lock()
+        self.lock().state
     }
 
-    fn set(&self, state: LeaseState) {
-        let mut now = self.lock();
-        if !matches!(*now, LeaseState::Lost(_)) {
-            *now = state;
+    /// False if nobody is to hear of it.
+    fn set(&self, state: LeaseState) -> bool {
+        let mut heard = self.lock();
+        if heard.deaf {
+            return false;
         }
+        if !matches!(heard.state, LeaseState::Lost(_)) {
+            heard.state = state;
+        }
+        let ears: Vec<_> = heard.ears.iter().filter_map(Weak::upgrade).map(Self).collect();
+        drop(heard);
+        for ear in ears {
+            match state {
+                LeaseState::Lost(reason) => ear.lose(reason),
+                other => drop(ear.set(other)),
+            }
+        }
+        true
     }
 
-    fn lock(&self) -> MutexGuard<'_, LeaseState> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.0.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Resolves with the loss.

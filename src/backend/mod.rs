@@ -99,7 +99,8 @@ impl LocksBuilder {
             "memory" => Ok(self.backend(memory::MemoryBackend::from_url(url)?)),
             #[cfg(feature = "file")]
             "file" => {
-                let (backend, polite) = file::FileBackend::from_url(url)?;
+                let backend = file::FileBackend::from_url(url);
+                let (backend, polite) = backend.map_err(|e| e.with_backend("file"))?;
                 Ok(polite.map_or(self.clone(), |gap| self.polite(gap)).backend(backend))
             }
             #[cfg(not(feature = "file"))]

@@ -119,6 +119,8 @@ impl Gate {
         if self.holds.is_closed() {
             return Entered::Failed(Error::new(ErrorKind::Closed));
         }
+        // Who is queued for the length of a poll is somebody to hand over to as well.
+        let _leaving = Leaving { gate: self, key };
         let turn = if may_wait {
             // It counts as progress of the task, unlike a try.
             match pin!(self.turns.lock_named(key)).poll(cx) {

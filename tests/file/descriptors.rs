@@ -6,7 +6,7 @@ use futures::FutureExt;
 use keyward::ErrorKind;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::room::{Room, again, is_inner, soon, until};
+use crate::room::{Room, again, is_inner, kernel_locks, soon, until};
 
 fn open_files() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
@@ -90,6 +90,26 @@ fn at_the_limit_of_open_files() {
         held.ensure_held().await.unwrap();
         setrlimit(Resource::Nofile, usual).unwrap();
         drop(locks.lock_named("b").await.unwrap());
+    });
+}
+
+/// The look at a queue that stands still needs a file; the wait does not depend on it.
+#[test]
+fn a_wait_goes_on_at_the_limit_of_open_files() {
+    alone("descriptors::a_wait_goes_on_at_the_limit_of_open_files", async {
+        let room = Room::new();
+        let (one, two) = (room.locks().await, room.locks().await);
+        let lease = one.lock_named("a").await.unwrap();
+        let wait = two.lock_named("a").timeout(std::time::Duration::from_millis(1_500));
+        let wait = tokio::spawn(wait.into_future());
+        let inode = room.inode("a");
+        until("the wait", || kernel_locks(&inode, true) == 1).await;
+        let usual = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), maximum: usual.maximum }).unwrap();
+        let error = wait.await.unwrap().unwrap_err();
+        setrlimit(Resource::Nofile, usual).unwrap();
+        assert!(error.is_timed_out(), "{error}");
+        drop(lease);
     });
 }
 

@@ -212,3 +212,20 @@ async fn a_try_is_not_kept_from_a_new_file_by_who_holds_the_old_one() {
     drop(two.try_lock_named("a").await.unwrap());
     assert!(lease.ensure_held().await.unwrap_err().is_lost());
 }
+
+/// Readers of one process share a hold; whoever has released hears no more of it.
+#[tokio::test]
+async fn a_reader_who_has_released_is_not_told() {
+    let room = Room::new();
+    let locks = room.locks().await;
+    let first = locks.lock_named("a").shared().await.unwrap();
+    let second = locks.lock_named("a").shared().await.unwrap();
+    let (lost_first, lost_second) = (first.lost(), second.lost());
+    let cancelled_first = first.cancellation_token();
+    assert_eq!(first.release().await.unwrap(), Released::Released);
+    fs::remove_file(room.lock_file("a")).unwrap();
+    assert_eq!(soon("the loss", lost_second).await, LossReason::Removed);
+    assert_eq!(lost_first.now_or_never(), None);
+    assert!(!cancelled_first.is_cancelled());
+    assert_eq!(second.release().await.unwrap(), Released::WasLost);
+}

@@ -37,7 +37,11 @@ async fn malformed_urls_are_refused_with_what_would_be_right() {
 #[tokio::test]
 async fn a_gap_that_pollers_would_miss_is_refused() {
     let room = Room::new();
-    let locks = room.connect("?polite=20ms").await.unwrap();
+    let error = room.connect("?polite=20ms").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{error}");
+    assert_eq!(error.backend(), Some("file"));
+    let builder = Locks::builder().polite(Duration::from_millis(20));
+    let locks = builder.connect(room.url()).await.unwrap();
     let error = locks.lock_named("a").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{error}");
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    errors,
+    dir, errors,
     lock_file::Locked,
     loss::Watched,
     store::{BARGING, Store},
@@ -39,7 +39,16 @@ impl FileHold {
     }
 
     /// Whether the path still names the file that we have locked.
-    fn is_named(&self) -> Result<bool, Error> {
+    async fn is_named(&self) -> Result<bool, Error> {
+        if !self.store.is_slow() {
+            return self.is_named_now();
+        }
+        let (path, id) = self.locked().file().identity();
+        let named = self.store.aside(move || dir::is_still(&path, id)).await?;
+        Ok(self.locked().is_ours() && named.map_err(|e| errors::lock_file("look at", e))?)
+    }
+
+    fn is_named_now(&self) -> Result<bool, Error> {
         let locked = self.locked();
         if !locked.is_ours() {
             return Ok(false);
@@ -49,6 +58,19 @@ impl FileHold {
             self.store.dir.look_again();
         }
         Ok(named)
+    }
+
+    /// Whether the hold may serve another task of this process: not if others wait, nor if looking
+    /// might take long.
+    fn may_stay(&self) -> bool {
+        let locked = self.locked();
+        let brief = locked.mode == Mode::Exclusive
+            && locked.file().streak.is_some_and(|since| since.elapsed() < BARGING);
+        let alone = || !self.store.line(locked.file()).is_some_and(|line| line.has_waiters());
+        !self.store.is_slow()
+            && matches!(self.is_named_now(), Ok(true))
+            && locked.may_stay()
+            && (brief || alone())
     }
 
     /// Whether the kernel has no lock of this description any more: a forked child that still has it
@@ -101,7 +123,7 @@ impl Drop for FileHold {
 
 impl Hold for FileHold {
     async fn release(mut self) -> Result<bool, Error> {
-        let named = self.is_named()?;
+        let named = self.is_named().await?;
         if self.store.is_slow()
             && let Some(locked) = self.locked.take()
         {
@@ -120,7 +142,7 @@ impl Hold for FileHold {
     async fn verify(&self) -> Result<(), Error> {
         let why = if !self.locked().is_ours() {
             "it belongs to the process that this one was forked from"
-        } else if !self.is_named()? {
+        } else if !self.is_named().await? {
             "the lock file was removed, renamed or replaced"
         } else if self.is_unlocked() {
             "another process that shares it has unlocked it"
@@ -131,7 +153,7 @@ impl Hold for FileHold {
     }
 
     fn watch(&self) -> LossSignal {
-        let start = || self.store.watcher.watch(self.locked().file());
+        let start = || self.store.watcher.watch(self.locked().file(), !self.store.is_slow());
         self.watched.get_or_init(start).signal()
     }
 
@@ -141,23 +163,10 @@ impl Hold for FileHold {
 
     /// While nobody else is in the queue, or for as long as a process may barge.
     fn pass_on(&mut self) -> bool {
-        self.stop_watching();
-        if !matches!(self.is_named(), Ok(true)) {
-            return false;
-        }
-        let Some(locked) = &mut self.locked else { return false };
-        let streak = locked.file().streak;
-        let brief = streak.is_some_and(|since| since.elapsed() < BARGING);
-        let alone = || !self.store.line(locked.file()).is_some_and(|line| line.has_waiters());
-        (brief || alone()) && locked.may_stay() && locked.renew_token()
+        self.may_stay() && self.locked.as_mut().is_some_and(Locked::renew_token)
     }
 
     fn admits_reader(&self) -> bool {
-        let locked = self.locked();
-        let alone = || !self.store.line(locked.file()).is_some_and(|line| line.has_waiters());
-        locked.mode == Mode::Shared
-            && matches!(self.is_named(), Ok(true))
-            && locked.may_stay()
-            && alone()
+        self.locked().mode == Mode::Shared && self.may_stay()
     }
 }

@@ -123,6 +123,10 @@ impl LockFile {
             let Self { fd, tokens, .. } = &mut **file;
             let token = tokens.first(fd.as_fd(), &stat, fencing, now);
             let token = token.map_err(|e| errors::lock_file("write", e))?;
+            if fencing == Fencing::Durable && stat.st_size == 0 {
+                // A file that is new has to be found again, not only to be full.
+                rustix::fs::syncfs(&*fd).map_err(|e| errors::lock_file("write", e.into()))?;
+            }
             locked.token = Some(FencingToken::new(token));
         }
         Ok(Settled::Held(locked))

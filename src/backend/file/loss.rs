@@ -82,8 +82,8 @@ struct State {
 }
 
 impl Watcher {
-    /// Watches a file from now on. The first look is taken before this returns.
-    pub(super) fn watch(&self, file: &LockFile) -> Arc<Watched> {
+    /// Watches a file from now on. The first look is taken before this returns, if it may be.
+    pub(super) fn watch(&self, file: &LockFile, look_now: bool) -> Arc<Watched> {
         let (path, id) = file.identity();
         let signal = Mutex::new(Some(LossSignal::new()));
         let watched = Arc::new(Watched { path, id, signal });
@@ -105,7 +105,9 @@ impl Watcher {
             }
         }
         drop(state);
-        watched.look();
+        if look_now {
+            watched.look();
+        }
         watched
     }
 }

@@ -172,6 +172,9 @@ impl FileOptions {
     }
 
     /// Where fencing tokens come from: [`Fencing::Clock`], [`Fencing::Durable`] or [`Fencing::Off`].
+    ///
+    /// With `Durable`, the first lock of a name, and one in a million after it, waits for the disk, and
+    /// so does its thread.
     pub const fn fencing(mut self, fencing: Fencing) -> Self {
         self.fencing = fencing;
         self
@@ -231,7 +234,9 @@ impl FileOptions {
             warnings.push(if dir.is_local {
                 "waiting is polling, as was asked for".into()
             } else {
-                "waiting is polling: the filesystem is not known to be local".into()
+                "waiting is polling, and locks that a server loses are not noticed: the filesystem is \
+                 not known to be local"
+                    .into()
             });
             None
         };
@@ -300,6 +305,7 @@ impl FileBackend {
         options.shared_dir = url.choice("allow", &[("shared-dir", true)])?.unwrap_or(false);
         let polite = url.duration("polite")?;
         url.finish()?;
+        check_gap(polite)?;
         Ok((options.open(path)?, polite))
     }
 
@@ -318,8 +324,27 @@ impl fmt::Debug for FileBackend {
     }
 }
 
-fn check(request: Request) -> Result<(), Error> {
-    if request.polite.is_some_and(|gap| gap < polite::SHORTEST) {
+fn occupancy(dir: &LockDir, key: &[u8]) -> Result<Occupancy, Error> {
+    let failed = |e| errors::at("look at", &dir.path().join(lock_file::lossy(key)), e);
+    let Some(Opened { fd, .. }) = dir.open_existing(key).map_err(failed)? else {
+        return Ok(Occupancy::Free);
+    };
+    let conflict = ofd::conflict(fd.as_fd(), Mode::Exclusive, WHOLE).map_err(failed)?;
+    let Some(conflict) = conflict else { return Ok(Occupancy::Free) };
+    let owner = match (conflict.pid, conflict.mode) {
+        // A classic record lock: the kernel knows its process.
+        (Some(pid), _) => Some(Owner { pid: Some(pid), ..Owner::default() }),
+        // What stands in the file is the last exclusive holder that was a keyward.
+        (None, Mode::Exclusive) => {
+            tokens::stored(fd.as_fd()).map_err(failed)?.and_then(|record| record.owner())
+        }
+        (None, Mode::Shared) => None,
+    };
+    Ok(Occupancy::Held { mode: conflict.mode, owner })
+}
+
+fn check_gap(gap: Option<Duration>) -> Result<(), Error> {
+    if gap.is_some_and(|gap| gap < polite::SHORTEST) {
         let shortest = polite::SHORTEST;
         return Err(url::bad(format!("a polite gap for files has at least {shortest:?}")));
     }
@@ -330,7 +355,7 @@ impl Backend for FileBackend {
     type Hold = FileHold;
 
     async fn acquire(&self, name: &LockName, request: Request) -> Result<Option<FileHold>, Error> {
-        check(request)?;
+        check_gap(request.polite)?;
         let locked = self.store.obtain(&self.path(name)?, request).await?;
         Ok(locked.map(|locked| FileHold::new(locked, Arc::clone(&self.store))))
     }
@@ -343,8 +368,8 @@ impl Backend for FileBackend {
         if self.store.is_slow() {
             return None;
         }
-        let locked =
-            check(request).and_then(|()| self.store.obtain_now(&self.path(name)?, request));
+        let locked = check_gap(request.polite)
+            .and_then(|()| self.store.obtain_now(&self.path(name)?, request));
         let hold = |locked| FileHold::new(locked, Arc::clone(&self.store));
         Some(locked.map(|locked| locked.map(hold)))
     }
@@ -366,24 +391,8 @@ impl Backend for FileBackend {
     }
 
     async fn inspect(&self, name: &LockName) -> Result<Occupancy, Error> {
-        let key = self.path(name)?;
-        let failed =
-            |e| errors::at("look at", &self.store.dir.path().join(lock_file::lossy(&key)), e);
-        let Some(Opened { fd, .. }) = self.store.dir.open_existing(&key).map_err(failed)? else {
-            return Ok(Occupancy::Free);
-        };
-        let conflict = ofd::conflict(fd.as_fd(), Mode::Exclusive, WHOLE).map_err(failed)?;
-        let Some(conflict) = conflict else { return Ok(Occupancy::Free) };
-        let owner = match (conflict.pid, conflict.mode) {
-            // A classic record lock: the kernel knows its process.
-            (Some(pid), _) => Some(Owner { pid: Some(pid), ..Owner::default() }),
-            // What stands in the file is the last exclusive holder that was a keyward.
-            (None, Mode::Exclusive) => {
-                tokens::stored(fd.as_fd()).map_err(failed)?.and_then(|record| record.owner())
-            }
-            (None, Mode::Shared) => None,
-        };
-        Ok(Occupancy::Held { mode: conflict.mode, owner })
+        let (store, key) = (Arc::clone(&self.store), self.path(name)?.into_owned());
+        self.store.aside(move || occupancy(&store.dir, &key)).await?
     }
 
     async fn collect_garbage(&self, older_than: Duration) -> Result<u64, Error> {

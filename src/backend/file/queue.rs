@@ -66,7 +66,7 @@ const TICKETS: u64 = 1 << 33;
 #[derive(Debug)]
 pub(super) struct Queue {
     folder: Option<OwnedFd>,
-    files: [OnceLock<Option<Arc<File>>>; FILES],
+    files: [OnceLock<Arc<File>>; FILES],
 }
 
 #[derive(Debug)]
@@ -131,9 +131,16 @@ impl Queue {
         // Any mixing that spreads inodes, which are small numbers; the constant is 2^64 / phi.
         let key = file.number().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let (which, part) = ((key >> 58) as usize, key >> 16 & (PARTS - 1));
-        let open = || File::open(folder, which).ok().map(Arc::new);
-        let file = Arc::clone(self.files[which].get_or_init(open).as_ref()?);
-        Some(Line { file, base: part as i64 * PART })
+        let cell = &self.files[which];
+        let file = match cell.get() {
+            Some(file) => file,
+            // What fails now, for want of descriptors, may succeed later.
+            None => {
+                let file = Arc::new(File::open(folder, which).ok()?);
+                cell.get_or_init(|| file)
+            }
+        };
+        Some(Line { file: Arc::clone(file), base: part as i64 * PART })
     }
 }
 

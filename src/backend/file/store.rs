@@ -114,6 +114,19 @@ impl Store {
         }
     }
 
+    /// Does what may take long, on a filesystem that may: by a thread, if there is one.
+    pub(super) async fn aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        if !self.is_slow() {
+            return Ok(work());
+        }
+        let lost = || Error::new(ErrorKind::ResourceLimit).with_message("no thread is left");
+        let job = self.pool.run(move |_| (work(), || ())).ok_or_else(lost)?;
+        job.await.ok_or_else(lost)
+    }
+
     /// Follows the path, once a file was not what it names: the whole directory may be another.
     fn refresh(&self) -> Result<(), Error> {
         self.dir.refresh().map_err(|e| errors::at("open", self.dir.path(), e))
@@ -198,7 +211,11 @@ impl Store {
             // Open as long as it is the file of that name: who waits does nothing else each second.
             let file = match kept.take() {
                 Some(file) if file.is_named().map_err(failed)? => file,
-                _ => LockFile::open(&self.dir, key)?,
+                _ => match LockFile::open(&self.dir, key) {
+                    // No file is left to look with; the wait has its own, and goes on.
+                    Err(e) if e.kind() == ErrorKind::ResourceLimit => continue,
+                    opened => opened?,
+                },
             };
             let locked = || ofd::conflict(file.fd(), request.mode, WHOLE).map_err(failed);
             if locked()?.is_some() {
@@ -282,7 +299,10 @@ impl Store {
         loop {
             match self.attempt(LockFile::open(&self.dir, key)?, request, Instant::now())? {
                 Tried::Held(locked) => return Ok(locked),
-                Tried::Gone => self.refresh()?,
+                Tried::Gone => {
+                    self.refresh()?;
+                    desk.pause(Duration::ZERO)?; // where files keep changing: not for ever
+                }
                 _ if request.wait == Wait::No => return Err(Ended::Cancelled),
                 Tried::Gap(left) => desk.pause(left)?,
                 Tried::Busy(_) => desk.pause(pauses.next())?,
