@@ -194,7 +194,15 @@ mod imp {
             .map(String::as_str)
             .or_else(|| key.downcast_ref::<Box<str>>().map(|text| &**text))
             .or_else(|| key.downcast_ref::<Arc<str>>().map(|text| &**text));
-        text.map_or_else(|| std::any::type_name::<K>().to_owned(), |text| format!("{text:?}"))
+        let bytes = key
+            .downcast_ref::<Vec<u8>>()
+            .map(Vec::as_slice)
+            .or_else(|| key.downcast_ref::<Arc<[u8]>>().map(|bytes| &**bytes));
+        match (text, bytes) {
+            (Some(text), _) => format!("{text:?}"),
+            (None, Some(bytes)) => format!("\"{}\"", bytes.escape_ascii()),
+            (None, None) => std::any::type_name::<K>().to_owned(),
+        }
     }
 
     static ALARMS: Alarms = Alarms {

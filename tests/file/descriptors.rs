@@ -6,24 +6,15 @@ use futures::FutureExt;
 use keyward::ErrorKind;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::room::{Room, again, is_inner, kernel_locks, soon, until};
+use crate::room::{Room, alone, inside, kernel_locks, soon, until};
 
 fn open_files() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
-/// Alone in a process, where nobody else opens files.
-fn alone(test: &str, body: impl Future<Output = ()>) {
-    if !is_inner() {
-        return again(test, |binary| std::process::Command::new(binary));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(body);
-}
-
 #[test]
 fn many_names_keep_few_files_open() {
-    alone("descriptors::many_names_keep_few_files_open", async {
+    inside(alone, "descriptors::many_names_keep_few_files_open", async {
         let room = Room::new();
         let locks = room.locks().await;
         let before = open_files();
@@ -41,7 +32,7 @@ fn many_names_keep_few_files_open() {
 
 #[test]
 fn cancelled_waits_leave_nothing_open() {
-    alone("descriptors::cancelled_waits_leave_nothing_open", async {
+    inside(alone, "descriptors::cancelled_waits_leave_nothing_open", async {
         let room = Room::new();
         let (one, two) = (room.locks().await, room.locks().await);
         let lease = one.lock_named("a").await.unwrap();
@@ -69,7 +60,7 @@ fn cancelled_waits_leave_nothing_open() {
 
 #[test]
 fn at_the_limit_of_open_files() {
-    alone("descriptors::at_the_limit_of_open_files", async {
+    inside(alone, "descriptors::at_the_limit_of_open_files", async {
         let room = Room::new();
         let locks = room.locks().await;
         drop(locks.lock_named("a").await.unwrap());
@@ -96,7 +87,7 @@ fn at_the_limit_of_open_files() {
 /// The look at a queue that stands still needs a file; the wait does not depend on it.
 #[test]
 fn a_wait_goes_on_at_the_limit_of_open_files() {
-    alone("descriptors::a_wait_goes_on_at_the_limit_of_open_files", async {
+    inside(alone, "descriptors::a_wait_goes_on_at_the_limit_of_open_files", async {
         let room = Room::new();
         let (one, two) = (room.locks().await, room.locks().await);
         let lease = one.lock_named("a").await.unwrap();
@@ -115,7 +106,7 @@ fn a_wait_goes_on_at_the_limit_of_open_files() {
 
 #[test]
 fn children_do_not_inherit_them() {
-    alone("descriptors::children_do_not_inherit_them", async {
+    inside(alone, "descriptors::children_do_not_inherit_them", async {
         let room = Room::new();
         let locks = room.locks().await;
         let _lease = locks.lock_named("a").await.unwrap();

@@ -12,7 +12,7 @@ use std::{
 
 use keyward::ErrorKind;
 
-use crate::room::{Room, again, is_inner, mount_tmpfs, soon, with_mounts};
+use crate::room::{Room, again, inside, is_inner, mount_tmpfs, soon, with_mounts};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o7777
@@ -177,12 +177,8 @@ fn without_permission() {
 
 #[test]
 fn on_a_read_only_filesystem() {
-    if !is_inner() {
-        return again("directory::on_a_read_only_filesystem", with_mounts);
-    }
-    let room = Room::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    inside(with_mounts, "directory::on_a_read_only_filesystem", async {
+        let room = Room::new();
         fs::create_dir(room.dir()).unwrap();
         mount_tmpfs(&room.dir(), "size=64k,mode=700,ro");
         let (kind, message) = refused(&room, "").await;

@@ -12,9 +12,7 @@ use futures::FutureExt;
 use keyward::{Lease, LeaseState, Locks, LossReason, Released};
 use tokio::sync::Notify;
 
-use crate::room::{
-    Peer, Room, again, is_inner, kernel_locks, mount_tmpfs, soon, until, with_mounts,
-};
+use crate::room::{Peer, Room, inside, kernel_locks, mount_tmpfs, soon, until, with_mounts};
 
 async fn must_be_lost(lease: Lease, how: &str) {
     let token = lease.cancellation_token();
@@ -81,12 +79,8 @@ async fn whatever_is_done_to_the_path() {
 
 #[test]
 fn when_the_filesystem_goes_away() {
-    if !is_inner() {
-        return again("loss::when_the_filesystem_goes_away", with_mounts);
-    }
-    let room = Room::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    inside(with_mounts, "loss::when_the_filesystem_goes_away", async {
+        let room = Room::new();
         for how in ["unmounted", "mounted over"] {
             fs::create_dir_all(room.dir()).unwrap();
             mount_tmpfs(&room.dir(), "size=64k,mode=700");

@@ -67,6 +67,16 @@ async fn who_waits_is_asked_before_a_try_or_a_reader_overtakes() {
     assert!(writer.answer().starts_with("held"));
 }
 
+/// So many processes that wait for "a", in this order.
+async fn queue_of(many: usize, room: &Room) -> Vec<Peer> {
+    let mut peers: Vec<_> = (0..many).map(|_| Peer::start(&room.url())).collect();
+    for (count, peer) in peers.iter_mut().enumerate() {
+        assert_eq!(peer.ask("lock a"), "waiting");
+        until_tickets(room, count + 1).await;
+    }
+    peers
+}
+
 /// A stopped process keeps its place in the queue: the others see after a second that it does not
 /// move, and pass it by.
 #[tokio::test]
@@ -74,11 +84,7 @@ async fn a_stopped_waiter_holds_up_nobody_for_long() {
     let room = Room::new();
     let locks = room.locks().await;
     let lease = locks.lock_named("a").await.unwrap();
-    let mut peers: Vec<_> = (0..4).map(|_| Peer::start(&room.url())).collect();
-    for (count, peer) in peers.iter_mut().enumerate() {
-        assert_eq!(peer.ask("lock a"), "waiting");
-        until_tickets(&room, count + 1).await;
-    }
+    let mut peers = queue_of(4, &room).await;
     peers[0].signal(Signal::STOP);
     peers[1].signal(Signal::STOP);
     drop(lease);
@@ -100,11 +106,7 @@ async fn killed_waiters_are_gone_at_once() {
     let room = Room::new();
     let locks = room.locks().await;
     let lease = locks.lock_named("a").await.unwrap();
-    let mut peers: Vec<_> = (0..4).map(|_| Peer::start(&room.url())).collect();
-    for (count, peer) in peers.iter_mut().enumerate() {
-        assert_eq!(peer.ask("lock a"), "waiting");
-        until_tickets(&room, count + 1).await;
-    }
+    let mut peers = queue_of(4, &room).await;
     peers[0].kill();
     peers[2].kill();
     drop(lease);

@@ -174,6 +174,24 @@ pub(crate) fn again(test: &str, wrap: impl FnOnce(&Path) -> Command) {
     assert!(status.success() && stdout.contains("1 passed"), "{stdout}{stderr}");
 }
 
+/// The body of a test that runs in a process of its own, as `wrap` prepares it.
+pub(crate) fn inside(
+    wrap: impl FnOnce(&Path) -> Command,
+    test: &str,
+    body: impl Future<Output = ()>,
+) {
+    if !is_inner() {
+        return again(test, wrap);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(body);
+}
+
+/// In a process where nobody else opens files or starts threads.
+pub(crate) fn alone(binary: &Path) -> Command {
+    Command::new(binary)
+}
+
 /// In a mount namespace of its own, where mounts end with the process.
 pub(crate) fn with_mounts(binary: &Path) -> Command {
     let mut command = Command::new("unshare");

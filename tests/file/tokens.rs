@@ -6,7 +6,7 @@ use keyward::{ErrorKind, Locks};
 
 use crate::{
     record::{crc, long},
-    room::{Peer, Room, again, is_inner, mount_tmpfs, with_mounts},
+    room::{Peer, Room, inside, mount_tmpfs, with_mounts},
 };
 
 async fn token(locks: &Locks, name: &str) -> u64 {
@@ -151,12 +151,8 @@ async fn durable_tokens_go_on_behind_what_the_disk_knows() {
 
 #[test]
 fn on_a_full_disk() {
-    if !is_inner() {
-        return again("tokens::on_a_full_disk", with_mounts);
-    }
-    let room = Room::new();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    inside(with_mounts, "tokens::on_a_full_disk", async {
+        let room = Room::new();
         fs::create_dir(room.dir()).unwrap();
         mount_tmpfs(&room.dir(), "size=64k,mode=700");
         let locks = room.locks().await;

@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use futures::FutureExt;
 use keyward::{Lease, Locks};
 
-use crate::room::{Peer, Room, again, is_inner, kernel_locks, soon, until};
+use crate::room::{Peer, Room, alone, inside, kernel_locks, soon, until};
 
 fn waiting_threads() -> usize {
     let named = |entry: std::io::Result<fs::DirEntry>| {
@@ -15,17 +15,9 @@ fn waiting_threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().filter_map(|e| named(e).then_some(())).count()
 }
 
-fn alone(test: &str, body: impl Future<Output = ()>) {
-    if !is_inner() {
-        return again(test, |binary| std::process::Command::new(binary));
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(body);
-}
-
 #[test]
 fn a_thousand_tasks_wait_on_one_thread() {
-    alone("waiting::a_thousand_tasks_wait_on_one_thread", async {
+    inside(alone, "waiting::a_thousand_tasks_wait_on_one_thread", async {
         let room = Room::new();
         let mut peer = Peer::start(&room.url());
         assert!(peer.ask("lock a").starts_with("held"));
@@ -53,7 +45,7 @@ fn a_thousand_tasks_wait_on_one_thread() {
 
 #[test]
 fn more_contended_names_than_threads() {
-    alone("waiting::more_contended_names_than_threads", async {
+    inside(alone, "waiting::more_contended_names_than_threads", async {
         let room = Room::new();
         let (one, two) = (room.locks().await, room.locks().await);
         let names: Vec<_> = (0..300).map(|name| format!("vol-{name}")).collect();
@@ -112,7 +104,7 @@ async fn without_a_queue_folder() {
 /// A signal handler of somebody else is left alone, and one that was asked for is used.
 #[test]
 fn with_a_signal_of_the_callers_choice() {
-    alone("waiting::with_a_signal_of_the_callers_choice", async {
+    inside(alone, "waiting::with_a_signal_of_the_callers_choice", async {
         let room = Room::new();
         let signal = libc::SIGRTMIN() + 3;
         let one = room.connect(&format!("?signal={signal}")).await.unwrap();

@@ -13,6 +13,7 @@ mod model;
 mod readers;
 mod timeouts;
 mod urls;
+mod warnings;
 
 #[path = "../support/scripted.rs"]
 mod scripted;

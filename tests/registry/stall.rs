@@ -1,48 +1,10 @@
 //! In debug builds, a wait of more than 5 s is reported with who holds the key.
 
-use std::sync::{Arc, Mutex, mpsc};
-
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
-
-use crate::Names;
-
-/// Sends each warning on, field by field.
-struct Warnings(Mutex<mpsc::Sender<Vec<(String, String)>>>);
-
-struct Fields(Vec<(String, String)>);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        self.0.push((field.name().to_owned(), format!("{value:?}")));
-    }
-}
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN && metadata.target().starts_with("keyward")
-    }
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-    fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields(Vec::new());
-        event.record(&mut fields);
-        self.0.lock().unwrap().send(fields.0).unwrap();
-    }
-    fn enter(&self, _: &span::Id) {}
-    fn exit(&self, _: &span::Id) {}
-}
+use crate::{Names, support::warnings::Warnings};
 
 #[test]
 fn a_long_wait_names_the_holder() {
-    let (send, warnings) = mpsc::channel();
-    let subscriber = Arc::new(Warnings(Mutex::new(send)));
+    let (subscriber, warnings) = Warnings::new();
     let names = Names::new();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     tracing::subscriber::with_default(subscriber, || {
