@@ -76,7 +76,7 @@ pub(super) struct LockDir {
 /// For how long a look at the directory's path is good enough for another lock. Half a microsecond for
 /// each lock otherwise; and who renames the directory a moment after the look is no different from who
 /// does so a moment after the lock: the holder is told of the loss.
-const RECENT: Duration = Duration::from_millis(10);
+const RECENT: Duration = Duration::from_millis(100);
 
 /// A directory that was opened.
 #[derive(Debug)]

@@ -61,7 +61,7 @@
 //! until the lease is released, the process dies, or somebody deletes, renames or replaces the file or
 //! its directory. The last is a loss: it is told within a second, at once where inotify works, and
 //! found by [`ensure_held`](crate::Lease::ensure_held) immediately. New locks follow the path: to another
-//! file at once, to another directory within 10 ms. A process that is stopped keeps its locks.
+//! file at once, to another directory within 0.1 s. A process that is stopped keeps its locks.
 //!
 //! On network filesystems, FUSE and others, waiting is polling (10 to 100 ms), and exclusion is what
 //! the filesystem makes of record locks. [`capability`](crate::Locks::capability) says so.

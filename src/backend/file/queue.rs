@@ -43,6 +43,8 @@ use crate::contract::Mode;
 
 /// How long a waiter believes in the queue.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// And once he has found it in order. Each look costs some 100 µs of a processor, timers included.
+pub(super) const LATER_PATIENCE: Duration = Duration::from_secs(2);
 /// Longer than any hand-over takes: a lock that is free for so long with people in the queue is not
 /// being handed over.
 pub(super) const PAUSE: Duration = Duration::from_millis(10);
