@@ -20,6 +20,10 @@
 //! other keyward processes, and Python services that use oslo.concurrency, fasteners or tooz's file
 //! driver. It does *not* exclude who uses `flock`, and so neither `std::fs::File::lock`.
 //!
+//! Whoever holds a lock, Python included, its release or death wakes the first who waits here; nobody
+//! polls, but for a look each two seconds that guards against a queue that stands still. The reverse does
+//! not hold: Python's libraries poll, and may need [some room](crate::LocksBuilder::polite).
+//!
 //! A lock file stays after its release: deleting it would be a race. Old ones are removed by
 //! [`Locks::collect_garbage`](crate::Locks::collect_garbage).
 //!
