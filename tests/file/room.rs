@@ -17,7 +17,8 @@ pub(crate) struct Room(PathBuf);
 impl Room {
     /// On the filesystem of the build, which is ext4 or the like.
     pub(crate) fn new() -> Self {
-        Self::below(Path::new(env!("CARGO_TARGET_TMPDIR")))
+        let outer = env::var_os("KEYWARD_TEST_ROOM").map(PathBuf::from);
+        Self::below(&outer.unwrap_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR"))))
     }
 
     /// Both kinds of filesystems that we are sure to have.
@@ -165,7 +166,10 @@ pub(crate) fn is_inner() -> bool {
 /// verdict on. The process is the last argument of the command that `wrap` returns.
 pub(crate) fn again(test: &str, wrap: impl FnOnce(&Path) -> Command) {
     let binary = env::current_exe().unwrap();
+    // What the inner process cannot remove, since it is mounted or since it exits, goes with this.
+    let room = Room::new();
     let mut command = wrap(&binary);
+    command.env("KEYWARD_TEST_ROOM", room.path());
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
     command.env("KEYWARD_TEST_INNER", "1").stdin(Stdio::null());
     let Output { status, stdout, stderr } =
