@@ -101,7 +101,11 @@ impl LocksBuilder {
             "file" => {
                 let backend = file::FileBackend::from_url(url);
                 let (backend, polite) = backend.map_err(|e| e.with_backend("file"))?;
-                Ok(polite.map_or(self.clone(), |gap| self.polite(gap)).backend(backend))
+                let builder = match polite {
+                    Some(gap) => self.polite(gap),
+                    None => self,
+                };
+                Ok(builder.backend(backend))
             }
             #[cfg(not(feature = "file"))]
             "file" => Err(disabled("file", "file")),

@@ -223,3 +223,21 @@ async fn a_reader_who_has_released_is_not_told() {
     assert!(!cancelled_first.is_cancelled());
     assert_eq!(second.release().await.unwrap(), Released::WasLost);
 }
+
+/// A loss is final, also if the file comes back: the hold does not go on to the next task.
+#[tokio::test]
+async fn a_hold_that_was_lost_is_not_handed_over() {
+    let room = Room::new();
+    let locks = room.locks().await;
+    let first = locks.lock_named("a").await.unwrap();
+    let lost = first.lost();
+    let mut wait = Box::pin(locks.lock_named("a").into_future());
+    assert!((&mut wait).now_or_never().is_none());
+    fs::rename(room.lock_file("a"), room.path().join("away")).unwrap();
+    assert_eq!(soon("the loss", lost).await, LossReason::Removed);
+    fs::rename(room.path().join("away"), room.lock_file("a")).unwrap();
+    drop(first);
+    let second = soon("the turn", wait).await.unwrap();
+    assert_eq!(second.state(), LeaseState::Held);
+    assert_eq!(second.release().await.unwrap(), Released::Released);
+}

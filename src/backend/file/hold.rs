@@ -1,7 +1,7 @@
 //! A held lock file, as the contract wants it.
 
 use std::{
-    fs,
+    fs, io,
     os::fd::AsRawFd,
     sync::{Arc, OnceLock},
 };
@@ -16,7 +16,7 @@ use crate::{
     contract::{Hold, Mode},
     error::{Error, ErrorKind},
     token::FencingToken,
-    watch::{LeaseState, LossSignal},
+    watch::LossSignal,
 };
 
 /// A lock file that is held: what a [`FileBackend`](super::FileBackend) hands out.
@@ -40,34 +40,34 @@ impl FileHold {
 
     /// Whether the path still names the file that we have locked.
     async fn is_named(&self) -> Result<bool, Error> {
-        if !self.store.is_slow() {
-            return self.is_named_now();
-        }
         let (path, id) = self.locked().file().identity();
-        let named = self.store.aside(move || dir::is_still(&path, id)).await?;
-        Ok(self.locked().is_ours() && named.map_err(|e| errors::lock_file("look at", e))?)
+        let still = self.store.aside(move || dir::is_still(&path, id)).await?;
+        self.seen(still)
     }
 
     fn is_named_now(&self) -> Result<bool, Error> {
-        let locked = self.locked();
-        if !locked.is_ours() {
-            return Ok(false);
-        }
-        let named = locked.file().is_named().map_err(|e| errors::lock_file("look at", e))?;
+        self.seen(self.locked().file().is_named())
+    }
+
+    /// What a look at the path means for this hold, and for those to come.
+    fn seen(&self, still: io::Result<bool>) -> Result<bool, Error> {
+        let named = still.map_err(|e| errors::lock_file("look at", e))?;
         if !named {
             self.store.dir.look_again();
         }
-        Ok(named)
+        Ok(named && self.locked().is_ours())
     }
 
-    /// Whether the hold may serve another task of this process: not if others wait, nor if looking
-    /// might take long.
+    /// Whether the hold may serve another task of this process: not if others wait, nor if it was ever
+    /// lost, nor if looking might take long.
     fn may_stay(&self) -> bool {
         let locked = self.locked();
         let brief = locked.mode == Mode::Exclusive
             && locked.file().streak.is_some_and(|since| since.elapsed() < BARGING);
         let alone = || !self.store.line(locked.file()).is_some_and(|line| line.has_waiters());
-        !self.store.is_slow()
+        let lost = self.watched.get().is_some_and(|watched| watched.is_lost());
+        !lost
+            && !self.store.is_slow()
             && matches!(self.is_named_now(), Ok(true))
             && locked.may_stay()
             && (brief || alone())
@@ -84,18 +84,10 @@ impl FileHold {
         fs::read_to_string(info).is_ok_and(|info| !info.contains("lock:"))
     }
 
-    /// Nobody hears of it any more.
-    fn stop_watching(&mut self) {
-        if let Some(watched) = self.watched.take() {
-            if matches!(watched.signal().state(), LeaseState::Lost(_)) {
-                self.store.dir.look_again();
-            }
-            watched.retire();
-        }
-    }
-
     fn unlock(&mut self) -> Result<(), Error> {
-        self.stop_watching();
+        if self.watched.take().is_some_and(|watched| watched.is_lost()) {
+            self.store.dir.look_again();
+        }
         let Some(locked) = self.locked.take() else { return Ok(()) };
         if self.store.is_slow() {
             // Not on this thread, which may be a runtime's; but if there is no other, on this one,
@@ -127,7 +119,6 @@ impl Hold for FileHold {
         if self.store.is_slow()
             && let Some(locked) = self.locked.take()
         {
-            self.stop_watching();
             // Without a thread for it, it is done here, where the closure is dropped.
             if let Some(job) = self.store.pool.run(move |_| (locked.unlock().map(drop), || ()))
                 && let Some(Err(e)) = job.await

@@ -5,9 +5,8 @@
 //! each [`EVERY`], and at once when the directory changes, where the system can tell (inotify). The
 //! thread ends when nothing is watched.
 //!
-//! A hold that was released is told nothing of what comes after: it is retired first, and the thread
-//! sees whether it is *after* it has looked at the path. It reports outside of the mutex, since a
-//! report wakes tasks, and a waker may drop the lease.
+//! What is reported of a hold that has been released meanwhile, nobody hears: see
+//! [`watch`](crate::watch).
 
 use std::{
     ffi::{CStr, CString},
@@ -27,7 +26,7 @@ use super::{
     lock_file::LockFile,
     ofd,
 };
-use crate::watch::{LossReason, LossSignal};
+use crate::watch::{LeaseState, LossReason, LossSignal};
 
 /// How often paths are looked at.
 pub(super) const EVERY: Duration = Duration::from_secs(1);
@@ -37,34 +36,23 @@ pub(super) const EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Watched {
     path: CString,
     id: FileId,
-    /// None once the hold has ended.
-    signal: Mutex<Option<LossSignal>>,
+    signal: LossSignal,
 }
 
 impl Watched {
-    /// The signal; one that never tells anything if the hold has ended.
     pub(super) fn signal(&self) -> LossSignal {
-        self.lock().clone().unwrap_or_default()
+        self.signal.clone()
     }
 
-    /// The hold has ended.
-    pub(super) fn retire(&self) {
-        *self.lock() = None;
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<LossSignal>> {
-        self.signal.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.signal.state(), LeaseState::Lost(_))
     }
 
     fn look(&self) {
-        let still = dir::is_still(&self.path, self.id);
-        let signal = self.lock().clone();
-        if let Some(signal) = signal {
-            match still {
-                Ok(true) => signal.resume(),
-                Ok(false) => signal.lose(LossReason::Removed),
-                Err(_) => signal.suspend(),
-            }
+        match dir::is_still(&self.path, self.id) {
+            Ok(true) => self.signal.resume(),
+            Ok(false) => self.signal.lose(LossReason::Removed),
+            Err(_) => self.signal.suspend(),
         }
     }
 }
@@ -85,8 +73,7 @@ impl Watcher {
     /// Watches a file from now on. The first look is taken before this returns, if it may be.
     pub(super) fn watch(&self, file: &LockFile, look_now: bool) -> Arc<Watched> {
         let (path, id) = file.identity();
-        let signal = Mutex::new(Some(LossSignal::new()));
-        let watched = Arc::new(Watched { path, id, signal });
+        let watched = Arc::new(Watched { path, id, signal: LossSignal::new() });
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.changes.is_none() {
             let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;

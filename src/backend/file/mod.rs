@@ -111,7 +111,7 @@ use self::{
 pub use self::{hold::FileHold, path::Names};
 use crate::{
     contract::{Backend, Capability, Fencing, Mode, Occupancy, Owner, Request},
-    error::{Error, ErrorKind},
+    error::Error,
     name::LockName,
     url::{self, BackendUrl},
 };
@@ -214,11 +214,11 @@ impl FileOptions {
     ///
     /// # Errors
     ///
-    /// [`InvalidUrl`](ErrorKind::InvalidUrl) for options that do not fit together;
-    /// [`Untrusted`](ErrorKind::Untrusted) for a directory that others can change;
-    /// [`PermissionDenied`](ErrorKind::PermissionDenied), [`ReadOnly`](ErrorKind::ReadOnly),
-    /// [`StorageFull`](ErrorKind::StorageFull), [`ResourceLimit`](ErrorKind::ResourceLimit) or
-    /// [`Unavailable`](ErrorKind::Unavailable) for one that cannot be used.
+    /// [`InvalidUrl`](crate::ErrorKind::InvalidUrl) for options that do not fit together;
+    /// [`Untrusted`](crate::ErrorKind::Untrusted) for a directory that others can change;
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied), [`ReadOnly`](crate::ErrorKind::ReadOnly),
+    /// [`StorageFull`](crate::ErrorKind::StorageFull), [`ResourceLimit`](crate::ErrorKind::ResourceLimit) or
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) for one that cannot be used.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<FileBackend, Error> {
         self.check()?;
         let dir = LockDir::open(dir.as_ref(), self.mode, self.shared_dir)?;
@@ -401,14 +401,11 @@ impl Backend for FileBackend {
 
     async fn collect_garbage(&self, older_than: Duration) -> Result<u64, Error> {
         let store = Arc::clone(&self.store);
-        let job = move |_: &_| {
+        let work = move || {
             store.cache.clear(); // idle files of ours are in use as well
-            (collect::collect(&store.dir, older_than, store.options.fencing), || ())
+            collect::collect(&store.dir, older_than, store.options.fencing)
         };
-        match self.store.pool.run(job) {
-            Some(job) => job.await.unwrap_or(Ok(0)),
-            None => Err(Error::new(ErrorKind::ResourceLimit).with_message("no thread is left")),
-        }
+        self.store.on_thread(work).await?
     }
 
     async fn close(&self) {

@@ -116,12 +116,17 @@ impl Store {
 
     /// Does what may take long, on a filesystem that may: by a thread, if there is one.
     pub(super) async fn aside<T: Send + 'static>(
-        self: &Arc<Self>,
+        &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        if !self.is_slow() {
-            return Ok(work());
-        }
+        if self.is_slow() { self.on_thread(work).await } else { Ok(work()) }
+    }
+
+    /// Does it by a thread, in any case.
+    pub(super) async fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let lost = || Error::new(ErrorKind::ResourceLimit).with_message("no thread is left");
         let job = self.pool.run(move |_| (work(), || ())).ok_or_else(lost)?;
         job.await.ok_or_else(lost)
