@@ -4,12 +4,16 @@ use std::{
     env, fs,
     io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    process::{Child, ChildStdin, Command, Output, Stdio},
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, Receiver},
+    },
     time::Duration,
 };
 
 use keyward::{Error, Locks};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 /// A directory that goes with the test.
 pub(crate) struct Room(PathBuf);
@@ -99,15 +103,27 @@ pub(crate) fn kernel_locks(inode: &str, waiting: bool) -> usize {
 pub(crate) struct Peer {
     pub(crate) process: Child,
     commands: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    answers: Receiver<String>,
 }
 
 impl Peer {
+    /// Longer than anything takes that is going to happen.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     pub(crate) fn start(url: &str) -> Self {
         let mut command = crate::child::command("child_entry", url);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let commands = process.stdin.take().unwrap();
-        let answers = BufReader::new(process.stdout.take().unwrap());
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        // A thread, so that an answer that never comes is a failure and not a test that hangs.
+        let (sender, answers) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                if let Some(answer) = line.strip_prefix("keyward: ") {
+                    drop(sender.send(answer.to_owned()));
+                }
+            }
+        });
         Self { process, commands, answers }
     }
 
@@ -117,12 +133,8 @@ impl Peer {
 
     /// The next answer; blocks.
     pub(crate) fn answer(&mut self) -> String {
-        for line in (&mut self.answers).lines() {
-            if let Some(answer) = line.unwrap().strip_prefix("keyward: ") {
-                return answer.to_owned();
-            }
-        }
-        panic!("the other process has ended");
+        let answer = self.answers.recv_timeout(Self::PATIENCE);
+        answer.unwrap_or_else(|e| panic!("no answer of the other process: {e}"))
     }
 
     /// Tells, and returns the answer; blocks.
@@ -136,16 +148,14 @@ impl Peer {
         self.process.wait().unwrap();
     }
 
-    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_child(&self.process);
-        rustix::process::kill_process(pid, signal).unwrap();
-        // A signal takes effect some time later.
-        let stopped = || {
-            let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id())).unwrap();
-            stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
-        };
-        while signal == rustix::process::Signal::STOP && !stopped() {
-            std::thread::yield_now();
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.process);
+        kill_process(pid, signal).unwrap();
+        if signal == Signal::STOP {
+            // It stops thread by thread; only its parent is told when the last one has. Until then,
+            // a thread that waits for a lock may still be given it, and keep it as long as it stands.
+            let status = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap();
+            assert!(status.is_some_and(|(_, status)| status.stopped()), "it has not stopped");
         }
     }
 }
