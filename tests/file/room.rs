@@ -137,6 +137,11 @@ impl Peer {
         answer.unwrap_or_else(|e| panic!("no answer of the other process: {e}"))
     }
 
+    /// The next answer, if it is there already.
+    pub(crate) fn answered(&self) -> Option<String> {
+        self.answers.try_recv().ok()
+    }
+
     /// Tells, and returns the answer; blocks.
     pub(crate) fn ask(&mut self, command: &str) -> String {
         self.tell(command);
