@@ -1,0 +1,1 @@
+//! Leases on real servers, which the tests start themselves.
