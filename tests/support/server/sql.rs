@@ -39,7 +39,7 @@ impl Server {
         };
         let row = tokio::time::timeout(Duration::from_secs(30), row).await;
         let row = row.unwrap_or_else(|_| panic!("the server does not answer: {sql}"));
-        row.unwrap_or_else(|e| panic!("{sql}: {e}"))
+        row.unwrap_or_else(|e| panic!("{sql}: {e:?}\n{}", self.log()))
     }
 
     /// Runs statements; panics if one fails.
