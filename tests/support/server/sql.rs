@@ -62,7 +62,13 @@ impl Server {
         self.scalar(sql).await.unwrap_or_else(|| panic!("{sql}: NULL"))
     }
 
-    /// A new user with all rights on nothing, as from the internet.
+    /// A counter of the server's, such as `Threads_connected`, where the observer counts too.
+    pub(crate) async fn status(&self, name: &str) -> u64 {
+        let row = self.first(&format!("SHOW GLOBAL STATUS LIKE '{name}'")).await;
+        row.unwrap_or_else(|| panic!("no {name}")).try_get_unchecked(1).unwrap()
+    }
+
+    /// A user who may do nothing but connect, from anywhere.
     pub(crate) async fn create_user(&self, name: &str, password: &str) {
         self.query(&format!("CREATE USER {name} IDENTIFIED BY '{password}'")).await;
     }
