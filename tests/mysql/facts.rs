@@ -107,12 +107,13 @@ async fn a_row_is_made_from_left_to_right() {
     for kind in Kind::all() {
         let server = kind.shared();
         let (mut holder, mut session) = (Session::new(server).await, Session::new(server).await);
-        assert_eq!(holder.get("taken", 0).await.unwrap(), Some(1));
+        assert_eq!(holder.get("row taken", 0).await.unwrap(), Some(1));
         let row = session
             .row(
-                "SELECT GET_LOCK('left', 0), GET_LOCK('right', 0), GET_LOCK('taken', 0), \
-                 IS_USED_LOCK('left') = CONNECTION_ID(), RELEASE_LOCK('left'), \
-                 IS_FREE_LOCK('left'), GET_LOCK('left', 0)",
+                "SELECT GET_LOCK('row left', 0), GET_LOCK('row right', 0), \
+                 GET_LOCK('row taken', 0), \
+                 IS_USED_LOCK('row left') = CONNECTION_ID(), RELEASE_LOCK('row left'), \
+                 IS_FREE_LOCK('row left'), GET_LOCK('row left', 0)",
             )
             .await
             .unwrap();
@@ -193,11 +194,11 @@ async fn leased(url: &str, seconds: u64) -> Session {
 async fn an_idle_session_loses_its_locks_when_it_has_said_so() {
     for kind in Kind::all() {
         let (server, name) = (kind.shared(), "lease");
-        let mut session = leased(&server.url(), 1).await;
+        let mut session = leased(&server.url(), 2).await;
         assert_eq!(session.get(name, 0).await.unwrap(), Some(1));
         // What it says prolongs it.
         for _ in 0..3 {
-            tokio::time::sleep(Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_millis(800)).await;
             assert!(session.is_sound().await, "it is gone too early");
         }
         let said = Instant::now();
@@ -208,7 +209,7 @@ async fn an_idle_session_loses_its_locks_when_it_has_said_so() {
         until("the end of the lease", async || server.holder(name.as_bytes()).await.is_none())
             .await;
         let took = said.elapsed();
-        assert!((1_000..5_000).contains(&took.as_millis()), "{took:?}");
+        assert!((2_000..20_000).contains(&took.as_millis()), "{took:?}");
         session.ask("SELECT 7").await.unwrap_err();
     }
 }
@@ -231,7 +232,7 @@ async fn a_wait_is_not_idle_but_a_ghost_that_is_granted_is() {
         assert!(server.holder(name.as_bytes()).await.is_some_and(|id| id != holder.id));
         until("the end of the ghost", async || server.is_clean(&[name.as_bytes()]).await).await;
         let took = granted.elapsed();
-        assert!((900..5_000).contains(&took.as_millis()), "{took:?}");
+        assert!((900..20_000).contains(&took.as_millis()), "{took:?}");
         waiting.abort();
     }
 }

@@ -114,8 +114,8 @@ async fn a_killed_connection_is_gone_with_its_locks_and_its_wait() {
 async fn whoever_has_no_rights_may_kill_their_own_only() {
     for kind in Kind::all() {
         let server = kind.shared();
-        server.create_user("own", "own").await;
-        let url = server.tcp_url_as("own:own", server.port());
+        server.create_user("own", "").await;
+        let url = server.tcp_url_as("own", server.port());
         let (mut one, mut other) = (Session::at(&url).await, Session::at(&url).await);
         let foreign = Session::new(server).await;
         let kill = one.row(&format!("KILL QUERY {}", foreign.id)).await;

@@ -86,10 +86,10 @@ impl Server {
         self.number(&format!("SELECT COUNT(*) {CLIENTS} AND STATE = 'User lock'")).await
     }
 
-    /// How many clients wait in a statement that has this name in it, as text or as `X'…'`.
+    /// How many clients wait in a statement that has this name in it, as `'…'` or as `X'…'`.
     pub(crate) async fn waiters(&self, name: &[u8]) -> u64 {
         let hex = hex(name);
-        let said = format!("LOCATE('{hex}', INFO) OR LOCATE(X'{hex}', INFO)");
+        let said = format!("LOCATE('X''{hex}''', INFO) OR LOCATE(X'27{hex}27', INFO)");
         self.number(&format!("SELECT COUNT(*) {CLIENTS} AND STATE = 'User lock' AND ({said})"))
             .await
     }
