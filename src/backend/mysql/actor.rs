@@ -394,6 +394,11 @@ impl Actor {
             biased;
             answer = answer => answer,
             () = session.ended.notified() => Err(gone),
+            // If all that it holds is given up meanwhile, nobody else looks at the clock.
+            () = sleep_until(session.valid_until().to_instant()) => {
+                session.end(LossReason::Expired);
+                Err(gone)
+            }
         }
     }
 
