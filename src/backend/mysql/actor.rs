@@ -57,20 +57,42 @@ pub(super) enum Role {
 pub(super) async fn open(
     pool: Arc<Pool>,
     role: Role,
-    reply: oneshot::Sender<Result<Arc<Session>, Error>>,
+    reply: oneshot::Sender<Result<Opened, Error>>,
 ) {
     match Actor::connect(pool, role).await {
         Ok(actor) => {
-            let session = Arc::clone(&actor.session);
-            if let Err(Ok(session)) = reply.send(Ok(session))
-                && role == Role::Waits
-            {
-                // Who wanted to wait has gone meanwhile.
-                actor.pool.stop_waiting(&session);
-            }
+            let (pool, session) = (Arc::clone(&actor.pool), Some(Arc::clone(&actor.session)));
+            drop(reply.send(Ok(Opened { pool, role, session })));
             actor.run().await;
         }
         Err(e) => drop(reply.send(Err(e))),
+    }
+}
+
+/// A session on its way to whoever has asked for it, who may go at any moment, also with the reply
+/// already sent.
+pub(super) struct Opened {
+    pool: Arc<Pool>,
+    role: Role,
+    session: Option<Arc<Session>>,
+}
+
+impl Opened {
+    pub(super) fn take(mut self) -> Arc<Session> {
+        self.session.take().expect("taken once")
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        match self.role {
+            // The next one finds it on the list.
+            Role::Waits => self.pool.stop_waiting(&session),
+            Role::Tries => {}
+            // It is on no list.
+            Role::Control => session.end(LossReason::Closed),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    actor::{self, PATIENCE, Role},
+    actor::{self, Opened, PATIENCE, Role},
     errors,
     hold::MySqlHold,
     options::MySqlOptions,
@@ -162,10 +162,11 @@ impl Pool {
         let (reply, opened) = oneshot::channel();
         self.spawn(actor::open(Arc::clone(self), role, reply));
         let opened = opened.map(|opened| {
-            opened.unwrap_or_else(|_| {
+            let opened = opened.unwrap_or_else(|_| {
                 let message = "the runtime in which these locks were connected has ended";
                 Err(Error::new(ErrorKind::Unavailable).with_message(message))
-            })
+            });
+            opened.map(Opened::take)
         });
         opened.boxed()
     }
