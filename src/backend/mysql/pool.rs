@@ -57,9 +57,17 @@ pub(super) struct Pool {
     pub(super) waiting: Arc<Semaphore>,
     clock: AtomicU64,
     state: Mutex<State>,
-    /// One opens, and the others find what it has opened.
-    opening: AsyncMutex<()>,
+    /// One opens, and the others find what it has opened, or why it has not.
+    opening: AsyncMutex<Option<Failure>>,
     control: AsyncMutex<Option<Arc<Session>>>,
+}
+
+/// An attempt to open a session that has failed, and when it began, in the pool's order. Whoever had
+/// asked before it began need not try for himself: else the last of many would be told only after the
+/// time that each of them takes to fail.
+struct Failure {
+    began: u64,
+    error: Error,
 }
 
 struct State {
@@ -122,7 +130,7 @@ impl Pool {
             closing: CancellationToken::new(),
             clock: AtomicU64::new(0),
             state: Mutex::new(state),
-            opening: AsyncMutex::new(()),
+            opening: AsyncMutex::new(None),
             control: AsyncMutex::new(None),
         })
     }
@@ -312,11 +320,19 @@ impl Pool {
             if let Some(seat) = self.find_seat(key) {
                 return Ok(seat);
             }
-            let _one = self.opening.lock().await;
+            let asked = self.tick();
+            let mut failure = self.opening.lock().await;
             if let Some(seat) = self.find_seat(key) {
                 return Ok(seat);
             }
-            self.open(Role::Tries).await?;
+            if let Some(failure) = failure.as_ref().filter(|failure| failure.began > asked) {
+                return Err(failure.error.clone());
+            }
+            let began = self.tick();
+            if let Err(error) = self.open(Role::Tries).await {
+                *failure = Some(Failure { began, error: error.clone() });
+                return Err(error);
+            }
         }
     }
 
