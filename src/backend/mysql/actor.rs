@@ -151,7 +151,9 @@ impl Actor {
         let (sender, commands) = mpsc::unbounded_channel();
         let opened = [began, pool.tick()];
         let validity = pool.options.ttl * 9 / 10;
-        let session = Arc::new(Session::new(ready.id, opened, sent, validity, sender));
+        let identity = server.identity.clone();
+        let session = Session::new(ready.id, identity, opened, sent, validity, sender);
+        let session = Arc::new(session);
         session.watch().map_err(|e| {
             let message = "no thread could be started that watches for leases to expire";
             Error::new(ErrorKind::ResourceLimit).with_message(message).with_source(e)

@@ -40,7 +40,10 @@ use super::{
     wait::Waiter,
     wire::{Address, Row},
 };
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    watch::LossReason,
+};
 
 /// All sessions with one server.
 pub(super) struct Pool {
@@ -397,7 +400,11 @@ impl Pool {
     async fn control(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
         let mut control = self.control.lock().await;
         if let Some(session) = control.as_ref().filter(|session| session.is_usable()) {
-            return Ok(Arc::clone(session));
+            if session.server == self.state().server.identity {
+                return Ok(Arc::clone(session));
+            }
+            // The others have moved to another server, where its numbers mean nothing.
+            session.end(LossReason::Closed);
         }
         let session = self.open(Role::Control).await?;
         *control = Some(Arc::clone(&session));
