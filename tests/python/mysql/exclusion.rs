@@ -1,0 +1,78 @@
+//! Who excludes whom: tooz against keyward, both ways round.
+
+use super::{NEW, REUSED, Site};
+use crate::peer::{EXCLUSIVE, FOREVER, LATE, Peer, SOON, TRY};
+
+const NAME: &str = "volume";
+
+#[test]
+fn a_new_lock_for_each_acquisition() {
+    excludes(NEW);
+}
+
+#[test]
+fn one_lock_for_all_acquisitions() {
+    excludes(REUSED);
+}
+
+fn excludes(library: &str) {
+    for site in Site::each() {
+        let mut python = site.python(library, "", NAME);
+        let mut keyward = site.keyward("", "", NAME);
+        refuses_keyward(&mut python, &mut keyward);
+        refuses_python(&mut python, &mut keyward);
+        lets_keyward_wait(&site, &mut python, &mut keyward);
+        lets_python_wait(&site, &mut python, &mut keyward);
+    }
+}
+
+fn refuses_keyward(python: &mut Peer, keyward: &mut Peer) {
+    assert!(python.acquire(TRY, EXCLUSIVE));
+    for wait in [TRY, SOON] {
+        assert!(!keyward.could_acquire(wait, EXCLUSIVE));
+    }
+    python.release();
+    for wait in [TRY, SOON] {
+        assert!(keyward.could_acquire(wait, EXCLUSIVE));
+    }
+}
+
+fn refuses_python(python: &mut Peer, keyward: &mut Peer) {
+    assert!(keyward.acquire(TRY, EXCLUSIVE));
+    for wait in [TRY, SOON, "1.5"] {
+        assert!(!python.could_acquire(wait, EXCLUSIVE));
+    }
+    keyward.release();
+    for wait in [TRY, SOON] {
+        assert!(python.could_acquire(wait, EXCLUSIVE));
+    }
+}
+
+fn lets_keyward_wait(site: &Site, python: &mut Peer, keyward: &mut Peer) {
+    for wait in [FOREVER, LATE] {
+        assert!(python.acquire(TRY, EXCLUSIVE));
+        keyward.send_acquire(wait, EXCLUSIVE);
+        site.await_blocked(NAME, 1);
+        keyward.assert_busy();
+        python.release();
+        assert!(keyward.is_acquired());
+        assert!(!python.could_acquire(TRY, EXCLUSIVE));
+        keyward.release();
+    }
+}
+
+fn lets_python_wait(site: &Site, python: &mut Peer, keyward: &mut Peer) {
+    for wait in [FOREVER, LATE] {
+        assert!(keyward.acquire(TRY, EXCLUSIVE));
+        if wait == FOREVER {
+            site.begin_to_poll(python);
+        } else {
+            python.send_acquire(wait, EXCLUSIVE);
+            site.await_blocked(NAME, 1);
+        }
+        keyward.release();
+        assert!(python.is_acquired());
+        assert!(!keyward.could_acquire(TRY, EXCLUSIVE));
+        python.release();
+    }
+}
