@@ -168,9 +168,7 @@ class ToozMysqlText(ToozMysql):
     """The same with the name as text on the wire, which is how PyMySQL sent it before 1.2."""
 
     def get_lock(self):
-        lock = super().get_lock()
-        lock.name = self.path
-        return lock
+        return self.coordinator.get_lock(self.path)
 
 
 class Nothing:
