@@ -1,6 +1,8 @@
 //! Who excludes whom: tooz against keyward, both ways round.
 
-use super::{NEW, REUSED, Site};
+use std::thread;
+
+use super::{NEW, POLL, REUSED, Site, TTL};
 use crate::peer::{EXCLUSIVE, FOREVER, LATE, Peer, SOON, TRY};
 
 const NAME: &str = "volume";
@@ -13,6 +15,21 @@ fn a_new_lock_for_each_acquisition() {
 #[test]
 fn one_lock_for_all_acquisitions() {
     excludes(REUSED);
+}
+
+/// Renewed in time, and tooz asks all the while.
+#[test]
+fn a_lease_that_is_held_for_longer_than_its_ttl() {
+    for site in Site::each() {
+        let mut python = site.python(NEW, "", NAME);
+        let mut keyward = site.keyward("", "", NAME);
+        assert!(keyward.acquire(TRY, EXCLUSIVE));
+        site.begin_to_poll(&mut python);
+        thread::sleep(TTL + 2 * POLL);
+        python.assert_busy();
+        keyward.release(); // which says whether it was held until now
+        assert!(python.is_acquired());
+    }
 }
 
 fn excludes(library: &str) {
