@@ -2,6 +2,8 @@
 
 use std::thread;
 
+use keyward::{Locks, Occupancy, Released};
+
 use super::{NEW, POLL, REUSED, Site, TTL};
 use crate::peer::{EXCLUSIVE, FOREVER, LATE, Peer, SOON, TRY};
 
@@ -29,6 +31,51 @@ fn a_lease_that_is_held_for_longer_than_its_ttl() {
         python.assert_busy();
         keyward.release(); // which says whether it was held until now
         assert!(python.is_acquired());
+    }
+}
+
+/// All names or none: what tooz holds keeps keyward from holding the other ones.
+#[test]
+fn several_names_at_once() {
+    for site in Site::each() {
+        let (mut first, mut second) = (site.python(NEW, "", "a"), site.python(NEW, "", "b"));
+        site.runtime.block_on(async {
+            let locks = Locks::connect(site.keyward_url("")).await.unwrap();
+            assert!(second.acquire(TRY, EXCLUSIVE));
+            let refused = locks.lock_all(["a", "b"]).timeout(POLL).await.unwrap_err();
+            assert!(refused.is_timed_out(), "{refused:?}");
+            // Given back behind the caller's back.
+            assert!(first.could_acquire(SOON, EXCLUSIVE));
+            second.release();
+            let leases = locks.lock_all(["a", "b"]).await.unwrap();
+            assert!(!first.could_acquire(TRY, EXCLUSIVE));
+            assert!(!second.could_acquire(TRY, EXCLUSIVE));
+            assert_eq!(leases.release().await.unwrap(), Released::Released);
+            assert!(first.could_acquire(TRY, EXCLUSIVE));
+            assert!(second.could_acquire(TRY, EXCLUSIVE));
+        });
+    }
+}
+
+/// keyward says whose session holds a name, also if it is tooz's.
+#[test]
+fn who_holds_it() {
+    for site in Site::each() {
+        let mut python = site.python(NEW, "", NAME);
+        assert!(python.acquire(TRY, EXCLUSIVE));
+        let session = site.holder(NAME);
+        assert!(session.is_some());
+        site.runtime.block_on(async {
+            let locks = Locks::connect(site.keyward_url("")).await.unwrap();
+            let Occupancy::Held { owner: Some(owner), .. } =
+                locks.inspect(NAME).await.unwrap().occupancy
+            else {
+                panic!("it is held by tooz");
+            };
+            assert_eq!((owner.session, owner.user.as_deref()), (session, Some("root")));
+            python.release();
+            assert_eq!(locks.inspect(NAME).await.unwrap().occupancy, Occupancy::Free);
+        });
     }
 }
 

@@ -50,7 +50,8 @@ struct Site {
 impl Site {
     fn start(kind: &Kind) -> Self {
         println!("on {kind}"); // for those who read why a test has failed
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        // keyward goes on while a test waits for a peer.
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Self { server: Server::start(kind), runtime }
     }
 

@@ -7,7 +7,7 @@ use super::{NEW, POLL, SLACK, Site};
 use crate::{
     load::{machine, report},
     oracle::Oracle,
-    peer::{FOREVER, Peer},
+    peer::{FOREVER, LATE, Peer},
     protocol::Fields,
     room::{Place, Room},
 };
@@ -19,7 +19,7 @@ const HOLD: Duration = Duration::from_millis(10);
 const SATURATING: usize = 2;
 
 /// How long tooz is watched.
-const WATCHED: Duration = Duration::from_secs(20);
+const WATCHED: Duration = Duration::from_secs(15);
 
 /// How the loops of tooz's neighbours differ.
 const NEIGHBOURS: [&Fields; 2] = [&[], &[("tasks", "3")]];
@@ -34,7 +34,8 @@ struct Population {
 }
 
 impl Population {
-    fn start(site: &Site, options: &str, differences: &Fields) -> Self {
+    /// `wait` is how tooz waits, each time.
+    fn start(site: &Site, options: &str, differences: &Fields, wait: &str) -> Self {
         let room = Room::new(Place::Disk);
         let mut oracle = Oracle::new(&room);
         let mut tooz = site.python(NEW, "", NAME);
@@ -50,8 +51,16 @@ impl Population {
         });
         let request = oracle.request("tooz-0").with("hold", &hold).with("gap", "60000");
         let seconds = WATCHED.as_secs().to_string();
-        tooz.send(&request.with("wait", FOREVER).with("seconds", seconds));
+        tooz.send(&request.with("wait", wait).with("seconds", seconds));
         Self { oracle, neighbours, tooz, _room: room }
+    }
+
+    /// The longest wait of tooz, once it has been watched.
+    fn longest_wait(&mut self) -> Duration {
+        let answer = self.tooz.answer();
+        self.judge();
+        let longest = answer.split(' ').nth(2).unwrap_or_else(|| panic!("{answer}"));
+        Duration::from_millis(longest.parse().unwrap())
     }
 
     fn judge(&mut self) {
@@ -80,11 +89,8 @@ fn tooz_waits_no_longer_than_two_gaps_and_a_hold() {
     let options = format!("polite={}ms", GAP.as_millis());
     for site in Site::each() {
         for differences in NEIGHBOURS {
-            let mut population = Population::start(&site, &options, differences);
-            let answer = population.tooz.answer();
-            population.judge();
-            let longest = answer.split(' ').nth(2).unwrap_or_else(|| panic!("{answer}"));
-            let longest = Duration::from_millis(longest.parse().unwrap());
+            let mut population = Population::start(&site, &options, differences, FOREVER);
+            let longest = population.longest_wait();
             let shares = population.shares();
             report(&format!(
                 "polite: tooz waits up to {longest:?}, at most {bound:?}; {shares} {differences:?}"
@@ -95,10 +101,26 @@ fn tooz_waits_no_longer_than_two_gaps_and_a_hold() {
             assert!(population.held("tooz") >= turns, "{shares}");
         }
         // For comparison, and no test: how it would be else.
-        let mut population = Population::start(&site, "", NEIGHBOURS[0]);
+        let mut population = Population::start(&site, "", NEIGHBOURS[0], FOREVER);
         thread::sleep(WATCHED / 2);
         population.judge();
         let shares = population.shares();
         report(&format!("not polite: in {:?} of tooz {shares}", WATCHED / 2));
+    }
+}
+
+/// A tooz with a time limit of some seconds stands in the server's queue, as keyward does, and has its
+/// turn without any politeness.
+#[test]
+fn tooz_with_a_time_limit_waits_in_the_queue() {
+    let _machine = machine();
+    for site in Site::each() {
+        for differences in NEIGHBOURS {
+            let mut population = Population::start(&site, "", differences, LATE);
+            let longest = population.longest_wait();
+            let shares = population.shares();
+            report(&format!("queued: tooz waits up to {longest:?}; {shares} {differences:?}"));
+            assert!(longest < SLACK, "tooz waited {longest:?}");
+        }
     }
 }
