@@ -110,7 +110,7 @@ fn tooz_waits_no_longer_than_two_gaps_and_a_hold() {
 }
 
 /// A tooz with a time limit of some seconds stands in the server's queue, as keyward does, and has its
-/// turn without any politeness.
+/// turn without any politeness: after a few holds of others, however many want the name.
 #[test]
 fn tooz_with_a_time_limit_waits_in_the_queue() {
     let _machine = machine();
@@ -120,7 +120,7 @@ fn tooz_with_a_time_limit_waits_in_the_queue() {
             let longest = population.longest_wait();
             let shares = population.shares();
             report(&format!("queued: tooz waits up to {longest:?}; {shares} {differences:?}"));
-            assert!(longest < POLL + SLACK, "tooz waited {longest:?}");
+            assert!(longest < 5 * SLACK, "tooz waited {longest:?}");
         }
     }
 }
