@@ -331,8 +331,9 @@ impl LocksBuilder {
     ///
     /// For `file:` at least 110 ms, the longest sleep of the pollers and a little; for `mysql:` at least
     /// 1.1 s, where time by the server's clock is cut into windows of two gaps, and in the second half
-    /// of each those stay away who have lately used the name or waited for it. Also `?polite=150ms` in
-    /// the URL.
+    /// of each those stay away who have lately used the name or waited for it. A process that comes to
+    /// a name afresh does not, so where many come rarely, a poller may find it taken once more for each
+    /// that does. Also `?polite=150ms` in the URL.
     pub const fn polite(mut self, gap: Duration) -> Self {
         self.polite = Some(gap);
         self
