@@ -209,8 +209,8 @@ impl MySqlBackend {
             if request.wait != contract::Wait::No {
                 wanting = waiter.adopt(limit(request.wait));
             }
-            if wanting.is_none() && !waiter.is_wanted() {
-                waiter.over.cancelled().await;
+            if wanting.is_none() {
+                waiter.settled().await;
             }
         }
         let wanting = match wanting {
