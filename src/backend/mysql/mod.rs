@@ -377,7 +377,10 @@ async fn first_look(options: &MySqlOptions, address: &wire::Address) -> Result<S
             if options.create_table {
                 server::answered(one.ask(token::TABLE.to_owned()).await?)?;
             }
-            server::answered(one.ask(token::LOOK.to_owned()).await?)?;
+            let looked = one.ask(token::LOOK.to_owned()).await?;
+            if let Some(refusal) = looked.refused {
+                return Err(token::no_table(refusal));
+            }
         }
         one.goodbye().await;
         other.goodbye().await;
