@@ -175,6 +175,10 @@ impl Actor {
     /// Until the session is not needed any more, or fails.
     async fn work(&mut self) -> Result<(), Error> {
         loop {
+            // Also before the first command: whoever has it opened may have gone meanwhile.
+            if self.pool.closing.is_cancelled() && self.may_go() {
+                break;
+            }
             let command = tokio::select! {
                 biased;
                 () = self.session.ended.notified() => return Err(self.gone("no answer in time from")),
@@ -189,9 +193,6 @@ impl Actor {
             // However much there is to do.
             if self.next_beat <= Instant::now() {
                 self.verify().await?;
-            }
-            if self.pool.closing.is_cancelled() && self.may_go() {
-                break;
             }
         }
         if let Some(wire) = self.wire.take() {

@@ -209,8 +209,8 @@ impl MySqlBackend {
             if request.wait != contract::Wait::No {
                 wanting = waiter.adopt(limit(request.wait));
             }
-            if wanting.is_none() && !waiter.is_wanted() {
-                waiter.over.cancelled().await;
+            if wanting.is_none() {
+                waiter.settled().await;
             }
         }
         let wanting = match wanting {
@@ -377,7 +377,10 @@ async fn first_look(options: &MySqlOptions, address: &wire::Address) -> Result<S
             if options.create_table {
                 server::answered(one.ask(token::TABLE.to_owned()).await?)?;
             }
-            server::answered(one.ask(token::LOOK.to_owned()).await?)?;
+            let looked = one.ask(token::LOOK.to_owned()).await?;
+            if let Some(refusal) = looked.refused {
+                return Err(token::no_table(refusal));
+            }
         }
         one.goodbye().await;
         other.goodbye().await;
