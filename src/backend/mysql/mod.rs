@@ -70,7 +70,7 @@
 //! # Fencing
 //!
 //! `uuid_short` costs nothing and grows on one server, over restarts, as long as its clock is not set
-//! back; not when another server takes its place. `table` counts in a table of the database, on the
+//! back and it does not start twice in one second; not when another server takes its place. `table` counts in a table of the database, on the
 //! disk before a token is used, one more round trip and a commit for each lock. `create-table` makes it
 //! if it is missing; the statement is
 //!
