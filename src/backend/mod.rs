@@ -133,7 +133,7 @@ impl LocksBuilder {
 
 #[cfg(not(all(feature = "file", feature = "mysql")))]
 fn disabled(scheme: &'static str, feature: &str) -> Error {
-    Error::new(crate::ErrorKind::FeatureDisabled)
+    Error::new(crate::error::ErrorKind::FeatureDisabled)
         .with_backend(scheme)
         .with_message(format!("enable the feature {feature:?} of the crate keyward for such urls"))
 }
