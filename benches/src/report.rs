@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
+use crate::crew::Outcome;
+
 /// What a run has measured.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -89,6 +91,19 @@ impl Report {
         println!("\n{:.0} s\n", self.start.elapsed().as_secs_f64());
         for figure in self.figures {
             println!("{figure}");
+        }
+    }
+}
+
+/// Adds those who can be measured, and prints why the others cannot.
+pub fn keep_those_that_run(
+    runs: &mut Vec<Run>,
+    others: impl IntoIterator<Item = (&'static str, Outcome<Run>)>,
+) {
+    for (name, run) in others {
+        match run {
+            Ok(run) => runs.push(run),
+            Err(error) => println!("n/a: {name}: {error}"),
         }
     }
 }
