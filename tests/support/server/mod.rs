@@ -4,7 +4,7 @@
 //! meets a server that the machine runs anyway. It ends, and its directory goes, with the [`Server`]
 //! or with the process, however that ends: see [`watcher`].
 //!
-//! Starting one takes about half a second, which blocks the thread. Cases that leave the server as it
+//! Starting one takes a third of a second, which blocks the thread. Cases that leave the server as it
 //! is share one: [`Kind::shared`].
 
 #![allow(dead_code, unused_imports, reason = "each binary uses a part of it")]
@@ -154,6 +154,11 @@ impl Server {
     /// The process of the server; panics while there is none.
     pub(crate) fn pid(&self) -> Pid {
         self.watcher().pid().expect("the server has ended")
+    }
+
+    /// The process that sees to its end; see [`watcher`].
+    pub(crate) fn watcher_pid(&self) -> Pid {
+        self.watcher().shell()
     }
 
     pub(crate) fn is_running(&self) -> bool {

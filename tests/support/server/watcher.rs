@@ -6,18 +6,22 @@
 //! directory. If the shell itself is killed, the kernel kills the server with it (`setpriv`).
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Write},
     os::unix::process::CommandExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal};
 
+/// The hang-up comes from the kernel, when the parent dies while the server stands.
+///
 /// A server that has ended keeps its process id until the shell is told to wait for it.
 const SCRIPT: &str = r#"
 dir=$1
 shift
+trap '' HUP
 server=
 end() {
     [ -n "$server" ] || return
@@ -43,6 +47,7 @@ rm -rf "$dir"
 "#;
 
 pub(super) struct Watcher {
+    dir: PathBuf,
     shell: Child,
     /// Gone when the shell is to go.
     commands: Option<ChildStdin>,
@@ -61,7 +66,11 @@ impl Watcher {
         let mut shell = command.spawn().unwrap();
         let commands = shell.stdin.take();
         let answers = BufReader::new(shell.stdout.take().unwrap());
-        Self { shell, commands, answers, server: None }
+        Self { dir: dir.to_owned(), shell, commands, answers, server: None }
+    }
+
+    pub(super) fn shell(&self) -> Pid {
+        Pid::from_child(&self.shell)
     }
 
     /// The server that was started last, until it is ended here.
@@ -101,5 +110,7 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         self.commands = None;
         drop(self.shell.wait());
+        // If somebody has killed the shell.
+        drop(fs::remove_dir_all(&self.dir));
     }
 }
