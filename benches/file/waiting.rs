@@ -10,7 +10,7 @@ use std::{
 use keyward_benches::{
     clock::Dice,
     crew::{Outcome, text},
-    report::{Report, median, percentile},
+    report::{Report, median, most, percentile},
 };
 
 use crate::{
@@ -103,7 +103,7 @@ fn cancel(quick: bool, scratch: &Path) -> Outcome<(f64, f64)> {
     member.say(&format!("gone {watched}"))?;
     let samples = member.hear(Duration::from_secs(120))?;
     let [p50, p99] = [50, 99].map(|percent| percentile(samples.clone(), percent) / 1e6);
-    let most = samples.iter().copied().fold(0.0, f64::max) / 1e6;
+    let most = most(&samples) / 1e6;
     println!(
         "gone from the kernel's list after p50 {p50:.3} ms, p99 {p99:.3} ms, at most {most:.3} ms"
     );

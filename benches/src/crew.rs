@@ -167,6 +167,7 @@ impl Pair {
         let (released, acquired) = (holder.hear(LIMIT)?, waiter.hear(LIMIT)?);
         self.0.swap(0, 1);
         match (&released[..], &acquired[..]) {
+            ([released], [acquired]) if acquired < released => Err("both had it".to_owned()),
             ([released], [acquired]) => Ok((acquired - released) / 1000.0),
             _ => Err("no time was told".to_owned()),
         }

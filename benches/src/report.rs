@@ -108,6 +108,11 @@ pub fn keep_those_that_run(
     }
 }
 
+/// The greatest.
+pub fn most(samples: &[f64]) -> f64 {
+    samples.iter().copied().fold(f64::NEG_INFINITY, f64::max)
+}
+
 /// The one in the middle; not a number if there is none.
 pub fn median(samples: Vec<f64>) -> f64 {
     percentile(samples, 50)
