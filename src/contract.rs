@@ -94,6 +94,9 @@ pub enum Fencing {
     Off,
     /// A counter of this process: nothing outside of it.
     Process,
+    /// A counter of the server: its restarts, as long as its clock is not set back; not that another
+    /// server takes its place.
+    Server,
 }
 
 /// What a backend can do, as it was found when it was connected to.
@@ -158,13 +161,21 @@ pub struct Owner {
     pub since: Option<std::time::SystemTime>,
     /// Its fencing token, or one that it has reserved.
     pub token: Option<FencingToken>,
+    /// The number of its session on the server, as `KILL` takes it.
+    pub session: Option<u64>,
+    /// Its user on the server.
+    pub user: Option<String>,
 }
 
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pid {
-            Some(pid) => write!(f, "process {pid}")?,
-            None => f.write_str("somebody")?,
+        match (self.pid, self.session) {
+            (Some(pid), _) => write!(f, "process {pid}")?,
+            (None, Some(session)) => write!(f, "session {session}")?,
+            (None, None) => f.write_str("somebody")?,
+        }
+        if let Some(user) = &self.user {
+            write!(f, " of {}", user.escape_debug())?;
         }
         if let Some(host) = &self.host {
             write!(f, " on {}", host.escape_debug())?;

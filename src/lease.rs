@@ -108,7 +108,17 @@ impl Lease {
     /// first call of this, [`lost`](Self::lost), [`run`](Self::run) or
     /// [`cancellation_token`](Self::cancellation_token) makes the backend look.
     pub fn state(&self) -> LeaseState {
-        self.signal().state()
+        let signal = self.signal();
+        if self.is_expired() {
+            signal.lose(LossReason::Expired);
+        }
+        signal.state()
+    }
+
+    /// Whether the time until which it was vouched for is over. The backend says so too, but this
+    /// process may have been stopped until now, and not have come to it.
+    fn is_expired(&self) -> bool {
+        self.valid_until().is_some_and(|until| until <= Instant::now())
     }
 
     /// Waits until the lease is lost, which it may never be.
@@ -157,7 +167,7 @@ impl Lease {
     /// [`Lost`](ErrorKind::Lost) if it is not, or if a loss has been told before;
     /// [`Unavailable`](ErrorKind::Unavailable) and the like if the backend does not answer.
     pub async fn ensure_held(&self) -> Result<(), Error> {
-        if let Some(LeaseState::Lost(reason)) = self.ear.get().map(|ear| ear.0.state()) {
+        if let LeaseState::Lost(reason) = self.state() {
             return Err(self.lost_error(reason));
         }
         self.held.hold().verify().await.map_err(|e| self.about(e))
@@ -178,6 +188,9 @@ impl Lease {
         std::future::poll_fn(|cx| {
             if let Poll::Ready(reason) = lost.as_mut().poll(cx) {
                 return Poll::Ready(Err(self.lost_error(reason)));
+            }
+            if self.is_expired() {
+                return Poll::Ready(Err(self.lost_error(LossReason::Expired)));
             }
             future.as_mut().poll(cx).map(Ok)
         })

@@ -102,6 +102,8 @@ mod boxed;
 pub mod conformance;
 #[cfg(not(keyward_loom))]
 pub mod contract;
+#[cfg(all(feature = "mysql", not(keyward_loom)))]
+mod deadline;
 #[cfg(not(keyward_loom))]
 mod erased;
 mod error;
@@ -126,6 +128,8 @@ mod watch;
 
 #[cfg(all(feature = "file", not(keyward_loom)))]
 pub use crate::backend::file;
+#[cfg(all(feature = "mysql", not(keyward_loom)))]
+pub use crate::backend::mysql;
 #[cfg(not(keyward_loom))]
 pub use crate::{
     acquire::Acquire,

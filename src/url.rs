@@ -86,6 +86,25 @@ impl BackendUrl {
         })
     }
 
+    /// Takes an option that is a length of time, or a number of seconds.
+    pub(crate) fn seconds(&mut self, name: &'static str) -> Result<Option<Duration>, Error> {
+        let Some(value) = self.option(name) else { return Ok(None) };
+        let seconds = value.parse().ok().map(Duration::from_secs).or_else(|| duration(&value));
+        seconds.map(Some).ok_or_else(|| {
+            bad(format!(
+                "the url's option {name} is seconds, or a time like 250ms or 2m, not {value:?}"
+            ))
+        })
+    }
+
+    /// Takes an option that is a number.
+    pub(crate) fn number(&mut self, name: &'static str) -> Result<Option<usize>, Error> {
+        let Some(value) = self.option(name) else { return Ok(None) };
+        value.parse().map(Some).map_err(|e| {
+            bad(format!("the url's option {name} is a number, not {value:?}")).with_source(e)
+        })
+    }
+
     /// Refuses whatever has not been taken.
     pub(crate) fn finish(self) -> Result<(), Error> {
         let Some((name, _)) = self.options.first() else { return Ok(()) };

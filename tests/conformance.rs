@@ -6,6 +6,9 @@
 mod child;
 #[path = "support/scripted.rs"]
 mod scripted;
+#[cfg(feature = "mysql")]
+#[path = "support/server/mod.rs"]
+mod server;
 
 use std::{fs, path::Path, process::Command};
 
@@ -52,6 +55,23 @@ mod file_without_tokens {
 #[cfg(feature = "file")]
 mod file_durable {
     keyward::conformance_tests!(super::Files::on_disk().with("fencing=durable"));
+}
+
+/// On the first server, or on the one of that number in `KEYWARD_TEST_MYSQLD`: `KEYWARD_TEST_SERVER=1`.
+#[cfg(feature = "mysql")]
+mod mysql {
+    keyward::conformance_tests!(super::MySql::new(""));
+}
+
+#[cfg(feature = "mysql")]
+mod mysql_with_table {
+    keyward::conformance_tests!(super::MySql::new("fencing=create-table"));
+}
+
+/// As few sessions as there can be: two locks each, and one that waits; the others poll.
+#[cfg(feature = "mysql")]
+mod mysql_crowded {
+    keyward::conformance_tests!(super::MySql::new("locks_per_session=2&max_waiters=1"));
 }
 
 /// The backend that the other tests rest on.
@@ -150,6 +170,53 @@ impl Fixture for Files {
                 fs::remove_file(entry.path()).unwrap();
             }
         }
+        Ok(())
+    }
+
+    fn another_process(&self) -> Result<Command, NotApplicable> {
+        Ok(child::command("child_entry", &self.url()))
+    }
+}
+
+#[cfg(feature = "mysql")]
+struct MySql {
+    prefix: String,
+    options: &'static str,
+}
+
+#[cfg(feature = "mysql")]
+impl MySql {
+    fn new(options: &'static str) -> Self {
+        Self { prefix: unique_prefix(), options }
+    }
+
+    fn server() -> &'static server::Server {
+        let number = std::env::var("KEYWARD_TEST_SERVER").map_or(0, |n| n.parse().unwrap());
+        server::Kind::all()[number].shared()
+    }
+
+    fn url(&self) -> String {
+        let (url, options) = (Self::server().url(), self.options);
+        let url = url.replace("localhost/?", "localhost/mysql?");
+        format!("{url}&ttl=6&heartbeat=500ms&{options}")
+    }
+}
+
+#[cfg(feature = "mysql")]
+impl Fixture for MySql {
+    async fn connect(&self) -> Locks {
+        Locks::connect(self.url()).await.unwrap()
+    }
+
+    fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Kills the session: the case holds no other lease then.
+    async fn sever(&self, lease: &Lease) -> Verdict {
+        let server = Self::server();
+        let session = server.holder(lease.name().as_bytes()).await.expect("it is held");
+        server.kill_connection(session).await;
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 /// The floor of each module; DESIGN.md draws the house. A file may import from its own module and from
 /// lower floors. A backend is a module of its own, and the list of backends another, above it all.
-const FLOORS: [(&str, u8); 20] = [
+const FLOORS: [(&str, u8); 22] = [
     ("name", 0),
     ("token", 0),
     ("boxed", 0),
@@ -18,12 +18,14 @@ const FLOORS: [(&str, u8); 20] = [
     ("error", 1),
     ("url", 2),
     ("watch", 2),
+    ("deadline", 2),
     ("runtime", 2),
     ("registry", 2),
     ("contract", 3),
     ("erased", 4),
     ("backend/memory", 4),
     ("backend/file", 4),
+    ("backend/mysql", 4),
     ("handover", 5),
     ("lease", 6),
     ("acquire", 7),

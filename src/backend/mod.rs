@@ -3,11 +3,13 @@
 #[cfg(feature = "file")]
 pub mod file;
 pub mod memory;
+#[cfg(feature = "mysql")]
+pub mod mysql;
 
 use std::env;
 
 use crate::{
-    error::{Error, ErrorKind},
+    error::Error,
     locks::{Locks, LocksBuilder},
     runtime,
     url::{self, BackendUrl},
@@ -101,22 +103,37 @@ impl LocksBuilder {
             "file" => {
                 let backend = file::FileBackend::from_url(url);
                 let (backend, polite) = backend.map_err(|e| e.with_backend("file"))?;
-                let builder = match polite {
-                    Some(gap) => self.polite(gap),
-                    None => self,
-                };
-                Ok(builder.backend(backend))
+                Ok(self.politely(polite).backend(backend))
             }
             #[cfg(not(feature = "file"))]
             "file" => Err(disabled("file", "file")),
+            #[cfg(feature = "mysql")]
+            "mysql" => {
+                let backend = mysql::MySqlBackend::from_url(url).await;
+                let (backend, polite) = backend.map_err(|e| e.with_backend("mysql"))?;
+                Ok(self.politely(polite).backend(backend))
+            }
+            #[cfg(not(feature = "mysql"))]
             "mysql" => Err(disabled("mysql", "mysql")),
             other => Err(url::bad(format!("unknown scheme {other:?}; known are: {SCHEMES}"))),
         }
     }
 }
 
+impl LocksBuilder {
+    /// What the URL says, if it says something.
+    #[cfg(any(feature = "file", feature = "mysql"))]
+    const fn politely(self, gap: Option<std::time::Duration>) -> Self {
+        match gap {
+            Some(gap) => self.polite(gap),
+            None => self,
+        }
+    }
+}
+
+#[cfg(not(all(feature = "file", feature = "mysql")))]
 fn disabled(scheme: &'static str, feature: &str) -> Error {
-    Error::new(ErrorKind::FeatureDisabled)
+    Error::new(crate::error::ErrorKind::FeatureDisabled)
         .with_backend(scheme)
         .with_message(format!("enable the feature {feature:?} of the crate keyward for such urls"))
 }

@@ -155,6 +155,7 @@ impl Record {
             host: Some(String::from_utf8_lossy(host).into_owned()),
             since: UNIX_EPOCH.checked_add(Duration::from_micros(self.since)),
             token: Some(FencingToken::new(self.token)),
+            ..Owner::default()
         })
     }
 }

@@ -1,0 +1,439 @@
+//! The task that owns a connection.
+//!
+//! It takes commands in the order of sending and puts as many as are there into one statement:
+//! releases first, then tries. So how many tasks ask at once costs little, and a lock that is given
+//! back and asked for in one breath is one round trip.
+//!
+//! * **A1** A session that holds something blocks in nothing: tries have no timeout at the server.
+//! * **A2** An answer that is overdue suspends what is held, and is still waited for: what it was that
+//!   kept the server may pass. The session is given up when its proof has run out, or at once if it
+//!   holds nothing.
+//! * **A3** Every answer says which session has given it: behind a proxy, another one is no proof.
+//! * **A4** When the task ends, in whatever way, the session is over and off the list.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{
+    errors,
+    hold::MySqlHold,
+    name::Hex,
+    pool::{Pool, Seat},
+    server::{self, Server},
+    session::{Command, Key, Session},
+    token::{self, Tokens},
+    wire::{Answer, Wire},
+};
+use crate::{
+    contract::Fencing,
+    deadline::Boot,
+    error::{Error, ErrorKind},
+    watch::LossReason,
+};
+
+/// How long an answer may take before something is wrong. A statement takes a fraction of a
+/// millisecond; a server that is starting a backup, or a network that has lost a packet, a second.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a session stays with nothing to do.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// How many commands go into one statement at most; each is up to 150 bytes of it.
+const BATCH: usize = 128;
+
+/// What a session is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Tries,
+    Waits,
+    Control,
+}
+
+/// The task, from connecting to the end.
+pub(super) async fn open(
+    pool: Arc<Pool>,
+    role: Role,
+    reply: oneshot::Sender<Result<Arc<Session>, Error>>,
+) {
+    match Actor::connect(pool, role).await {
+        Ok(actor) => {
+            let session = Arc::clone(&actor.session);
+            if let Err(Ok(session)) = reply.send(Ok(session))
+                && role == Role::Waits
+            {
+                // Who wanted to wait has gone meanwhile.
+                actor.pool.stop_waiting(&session);
+            }
+            actor.run().await;
+        }
+        Err(e) => drop(reply.send(Err(e))),
+    }
+}
+
+/// What a session does.
+pub(super) struct Actor {
+    pub(super) wire: Option<Wire>,
+    pub(super) session: Arc<Session>,
+    pub(super) pool: Arc<Pool>,
+    commands: mpsc::UnboundedReceiver<Command>,
+    role: Role,
+    next_beat: Instant,
+    idle_since: Instant,
+}
+
+type Tried = oneshot::Sender<Result<Option<MySqlHold>, Error>>;
+
+/// Commands that go into one statement, and those that have one of their own.
+#[derive(Default)]
+struct Batch {
+    releases: Vec<(Seat, Option<oneshot::Sender<bool>>)>,
+    tries: Vec<(Seat, Tried)>,
+    verifies: Vec<Option<oneshot::Sender<()>>>,
+    others: Vec<Command>,
+}
+
+impl Batch {
+    fn add(&mut self, command: Command) {
+        match command {
+            Command::Release(seat, reply) => self.releases.push((seat, reply)),
+            Command::Try(seat, reply) => self.tries.push((seat, reply)),
+            Command::Verify(reply) => self.verifies.push(reply),
+            other => self.others.push(other),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.releases.len() + self.tries.len() >= BATCH
+    }
+}
+
+impl Actor {
+    async fn connect(pool: Arc<Pool>, role: Role) -> Result<Self, Error> {
+        let began = pool.tick();
+        let mut wire = Wire::connect(&pool.address).await?;
+        let set_up = async {
+            let server = Server::ask(&mut wire).await?;
+            let sent = Boot::now();
+            let ready = server.prepare(&mut wire, pool.options.ttl).await?;
+            Ok((server, sent, ready))
+        };
+        let late =
+            |e| errors::gone(&pool.address.place, "no answer from the server").with_source(e);
+        let (server, sent, ready) =
+            timeout(pool.address.connect_timeout, set_up).await.map_err(late)??;
+        pool.windows.set_clock(ready.clock);
+        let (sender, commands) = mpsc::unbounded_channel();
+        let opened = [began, pool.tick()];
+        let validity = pool.options.ttl * 9 / 10;
+        let session = Arc::new(Session::new(ready.id, opened, sent, validity, sender));
+        session.watch().map_err(|e| {
+            let message = "no thread could be started that watches for leases to expire";
+            Error::new(ErrorKind::ResourceLimit).with_message(message).with_source(e)
+        })?;
+        pool.add(&session, &server, role)?;
+        let now = Instant::now();
+        let next_beat = now + pool.options.heartbeat_or_default();
+        Ok(Self { wire: Some(wire), session, pool, commands, role, next_beat, idle_since: now })
+    }
+
+    async fn run(mut self) {
+        if let Err(error) = self.work().await {
+            tracing::debug!(server = &*self.pool.address.place, %error, "a session has ended");
+            self.wire = None;
+            self.pool.alarm();
+        }
+    }
+
+    /// Until the session is not needed any more, or fails.
+    async fn work(&mut self) -> Result<(), Error> {
+        loop {
+            let command = tokio::select! {
+                biased;
+                () = self.session.ended.notified() => return Err(self.gone("no answer in time from")),
+                command = self.commands.recv() => command,
+                () = sleep_until(self.next_beat) => None,
+            };
+            match command {
+                Some(command) => self.serve(command).await?,
+                None if self.may_go() => break,
+                None => self.beat().await?,
+            }
+            if self.pool.closing.is_cancelled() && self.may_go() {
+                break;
+            }
+        }
+        if let Some(wire) = self.wire.take() {
+            wire.goodbye().await;
+        }
+        Ok(())
+    }
+
+    fn may_go(&self) -> bool {
+        if self.role == Role::Control {
+            return self.pool.control_may_go();
+        }
+        (self.idle_since.elapsed() > LINGER || self.pool.closing.is_cancelled())
+            && self.pool.may_go(&self.session)
+    }
+
+    /// This command, and those that have come with it.
+    async fn serve(&mut self, first: Command) -> Result<(), Error> {
+        // Who drops a lock often wakes somebody who asks for it: they go together if they can.
+        if matches!(first, Command::Release(_, None)) {
+            tokio::task::yield_now().await;
+        }
+        let mut batch = Batch::default();
+        batch.add(first);
+        while !batch.is_full()
+            && let Ok(command) = self.commands.try_recv()
+        {
+            batch.add(command);
+        }
+        if !batch.releases.is_empty() || !batch.tries.is_empty() {
+            self.idle_since = Instant::now();
+            self.lock_and_release(batch.releases, batch.tries).await?;
+        }
+        if !batch.verifies.is_empty() {
+            self.verify().await?;
+            for reply in batch.verifies.into_iter().flatten() {
+                reply.send(()).ok();
+            }
+        }
+        for command in batch.others {
+            match command {
+                Command::Wait(wait) => {
+                    self.idle_since = Instant::now();
+                    self.wait(wait).await?;
+                }
+                Command::Interrupt(id, reply) => {
+                    self.ask(format!("KILL QUERY {id}")).await?; // or there is no such session
+                    reply.send(()).ok();
+                }
+                Command::Ask(sql, reply) => {
+                    let answer = self.ask(sql).await?;
+                    drop(reply.send(server::answered(answer).map(|answer| answer.rows)));
+                }
+                // Looked at after each batch.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One statement for all of them.
+    async fn lock_and_release(
+        &mut self,
+        releases: Vec<(Seat, Option<oneshot::Sender<bool>>)>,
+        mut tries: Vec<(Seat, Tried)>,
+    ) -> Result<(), Error> {
+        // The server counts how often a session has locked a name, and grants it again: who asks for
+        // what this session holds for somebody else is not to get it. Two of one batch neither.
+        let mut asked = std::collections::HashSet::new();
+        let mut busy = Vec::new();
+        let mut i = 0;
+        while i < tries.len() {
+            let key = tries[i].0.key();
+            if self.session.has_lease(key) || !asked.insert(Key::clone(key)) {
+                busy.push(tries.swap_remove(i));
+            } else {
+                i += 1;
+            }
+        }
+        for (_seat, reply) in busy {
+            drop(reply.send(Ok(None)));
+        }
+        if releases.is_empty() && tries.is_empty() {
+            return Ok(());
+        }
+        let statement = Statement::new(&releases, &tries, self.pool.options.fencing);
+        let sent = Boot::now();
+        let answer = self.ask(statement.sql).await?;
+        if let Some(refusal) = answer.refused {
+            return self.recover(releases, tries, &refusal.error).await;
+        }
+        let mut numbers = self.proven_numbers(&answer, sent)?.into_iter();
+        for (seat, reply) in releases {
+            let was_ours = numbers.next() == Some(Some(1));
+            drop(seat); // before whoever waits for the reply asks for the name again
+            if let Some(reply) = reply {
+                reply.send(was_ours).ok();
+            }
+        }
+        for (seat, reply) in tries {
+            let granted = numbers.next();
+            let token = match self.pool.options.fencing {
+                Fencing::Server => numbers.next().flatten(),
+                _ => None,
+            };
+            let reply_with = match granted {
+                Some(Some(1)) => self.granted(seat, token).await?.map(Some),
+                Some(Some(0)) => {
+                    drop(seat);
+                    Ok(None)
+                }
+                _ => Err(self.gone("a lock was neither granted nor refused by")),
+            };
+            drop(reply.send(reply_with)); // nobody there: it goes back
+        }
+        Ok(())
+    }
+
+    /// A statement has failed in the middle. What it may have locked is given back, once more.
+    async fn recover(
+        &mut self,
+        releases: Vec<(Seat, Option<oneshot::Sender<bool>>)>,
+        tries: Vec<(Seat, Tried)>,
+        error: &Error,
+    ) -> Result<(), Error> {
+        let all = releases.iter().map(|(seat, _)| seat).chain(tries.iter().map(|(seat, _)| seat));
+        let mut sql = "SELECT CONCAT_WS(',',CONNECTION_ID()".to_owned();
+        for seat in all {
+            sql += &format!(",IFNULL(RELEASE_LOCK({}),'-')", Hex(seat.key()));
+        }
+        sql += ")";
+        let sent = Boot::now();
+        let answer = self.ask(sql).await?;
+        self.proven_numbers(&server::answered(answer)?, sent)?;
+        for (seat, reply) in releases {
+            drop(seat);
+            if let Some(reply) = reply {
+                reply.send(true).ok(); // now or before
+            }
+        }
+        for (seat, reply) in tries {
+            drop(seat);
+            drop(reply.send(Err(error.clone())));
+        }
+        Ok(())
+    }
+
+    /// The server has granted a lock: takes it down, with its tokens.
+    pub(super) async fn granted(
+        &mut self,
+        seat: Seat,
+        number: Option<u64>,
+    ) -> Result<Result<MySqlHold, Error>, Error> {
+        let key = Key::clone(seat.key());
+        let Some(signal) = self.session.begin_lease(&key) else {
+            return Err(self.gone("no answer in time from"));
+        };
+        let tokens = number.map(Tokens::of_server);
+        let hold = MySqlHold::new(Arc::clone(&self.pool), seat, signal, tokens);
+        if self.pool.options.fencing != Fencing::Durable {
+            return Ok(Ok(hold));
+        }
+        // If it fails, the hold is dropped and the lock goes back.
+        let answer = self.ask(token::count_up(&key)).await?;
+        Ok(match answer.refused {
+            Some(refusal) => Err(refusal.error),
+            None if answer.inserted_id == 0 => Err(self.gone("no token was counted by")),
+            None => Ok(hold.with_tokens(Tokens::of_table(answer.inserted_id))),
+        })
+    }
+
+    /// Asks whether all locks are ours.
+    async fn verify(&mut self) -> Result<(), Error> {
+        let held = self.session.held();
+        let mut sql = format!("SELECT CONCAT_WS(',',CONNECTION_ID(),{}", server::CLOCK);
+        for key in &held {
+            sql += &format!(",IFNULL(IS_USED_LOCK({})=CONNECTION_ID(),0)", Hex(key));
+        }
+        sql += ")";
+        let sent = Boot::now();
+        let answer = server::answered(self.ask(sql).await?)?;
+        let mut numbers = self.proven_numbers(&answer, sent)?.into_iter();
+        if let Some(clock) = numbers.next().flatten() {
+            self.pool.windows.set_clock(clock);
+        }
+        for key in held {
+            if numbers.next() != Some(Some(1)) {
+                self.session.lose(&key);
+            }
+        }
+        self.next_beat = Instant::now() + self.pool.options.heartbeat_or_default();
+        Ok(())
+    }
+
+    async fn beat(&mut self) -> Result<(), Error> {
+        self.verify().await
+    }
+
+    /// The numbers of an answer but the first, which has to be our session's (A3).
+    pub(super) fn proven_numbers(
+        &self,
+        answer: &Answer,
+        sent: Boot,
+    ) -> Result<Vec<Option<u64>>, Error> {
+        let mut numbers = answer.numbers().unwrap_or_default();
+        if numbers.first() != Some(&Some(self.session.id)) {
+            self.session.end(LossReason::NotOwner);
+            return Err(self.gone("another session than the one that holds our locks answers from"));
+        }
+        numbers.remove(0);
+        self.session.prove(sent);
+        Ok(numbers)
+    }
+
+    /// Asks, and waits for the answer as A2 says.
+    pub(super) async fn ask(&mut self, sql: String) -> Result<Answer, Error> {
+        let session = Arc::clone(&self.session);
+        let gone = self.gone("no answer in time from");
+        let Some(wire) = &mut self.wire else { return Err(gone) };
+        let mut answer = pin!(wire.ask(sql));
+        if let Ok(answer) = timeout(PATIENCE, answer.as_mut()).await {
+            return answer;
+        }
+        if !session.suspend() {
+            return Err(gone);
+        }
+        tokio::select! {
+            biased;
+            answer = answer => answer,
+            () = session.ended.notified() => Err(gone),
+        }
+    }
+
+    pub(super) fn gone(&self, what: &str) -> Error {
+        errors::gone(&self.pool.address.place, &format!("{what} the server"))
+    }
+}
+
+/// A4
+impl Drop for Actor {
+    fn drop(&mut self) {
+        self.pool.remove(&self.session);
+        self.session.end(LossReason::Closed);
+    }
+}
+
+/// Releases and tries, as one `SELECT` of one text.
+struct Statement {
+    sql: String,
+}
+
+impl Statement {
+    fn new(
+        releases: &[(Seat, Option<oneshot::Sender<bool>>)],
+        tries: &[(Seat, Tried)],
+        fencing: Fencing,
+    ) -> Self {
+        let mut sql = "SELECT CONCAT_WS(',',CONNECTION_ID()".to_owned();
+        for (seat, _) in releases {
+            sql += ",IFNULL(RELEASE_LOCK(";
+            Hex(seat.key()).append_to(&mut sql);
+            sql += "),'-')";
+        }
+        for (seat, _) in tries {
+            sql += ",IFNULL(GET_LOCK(";
+            Hex(seat.key()).append_to(&mut sql);
+            sql += ",0),'-')";
+            sql += token::column(fencing);
+        }
+        sql += ")";
+        Self { sql }
+    }
+}

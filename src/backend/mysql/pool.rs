@@ -1,0 +1,436 @@
+//! Which session does what.
+//!
+//! A session that holds locks never waits for one: it could not give back meanwhile, and the server
+//! would see deadlocks between holders that know nothing of each other. So sessions *take tries* (and
+//! hold what they get, up to [`locks_per_session`](super::MySqlOptions::locks_per_session)) or *wait* for
+//! one lock, and come to hold it. One more, the *control* session, holds nothing and stops waits.
+//!
+//! * **P1** All that is under way for one key, and its lock, is with one session, in the order of
+//!   sending: a try never meets our own release on its way. A [`Seat`] says so as long as it lives.
+//! * **P2** A session waits with nothing on it: `waits` is set before its load can be seen to be zero,
+//!   under the mutex.
+//! * **P3** Sessions are filled in their order, so that those at the end become empty, and go.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::{BoxFuture, FutureExt};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex as AsyncMutex, Semaphore, oneshot},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    actor::{self, PATIENCE, Role},
+    errors,
+    hold::MySqlHold,
+    options::MySqlOptions,
+    polite::Windows,
+    server::Server,
+    session::{Command, Key, Session},
+    wait::Waiter,
+    wire::{Address, Row},
+};
+use crate::error::{Error, ErrorKind};
+
+/// All sessions with one server.
+pub(super) struct Pool {
+    pub(super) options: MySqlOptions,
+    pub(super) address: Address,
+    pub(super) windows: Windows,
+    /// A forked child has this, and none of the tasks.
+    process: u32,
+    runtime: Handle,
+    tasks: TaskTracker,
+    /// Nobody will ask for a lock any more.
+    pub(super) closing: CancellationToken,
+    /// How many sessions wait, one permit each.
+    pub(super) waiting: Arc<Semaphore>,
+    clock: AtomicU64,
+    state: Mutex<State>,
+    /// One opens, and the others find what it has opened.
+    opening: AsyncMutex<()>,
+    control: AsyncMutex<Option<Arc<Session>>>,
+}
+
+struct State {
+    /// What all living sessions are with.
+    server: Server,
+    /// But for the control session, oldest first.
+    sessions: Vec<Arc<Session>>,
+    seats: HashMap<Key, (Arc<Session>, usize)>,
+    waits: HashMap<Key, Arc<Waiter>>,
+}
+
+/// A lock's place on a session, from before it is asked for until it has been given back.
+pub(super) struct Seat {
+    pool: Arc<Pool>,
+    session: Arc<Session>,
+    key: Key,
+    /// Whether `seats` knows it.
+    is_listed: bool,
+}
+
+impl Seat {
+    pub(super) const fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    pub(super) const fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.pool.state();
+        self.session.place.load.fetch_sub(1, Ordering::Relaxed);
+        if self.is_listed
+            && let Some((_, count)) = state.seats.get_mut(&self.key)
+        {
+            *count -= 1;
+            if *count == 0 {
+                let removed = state.seats.remove(&self.key);
+                drop(state);
+                drop(removed);
+            }
+        }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(options: MySqlOptions, address: Address, server: Server) -> Arc<Self> {
+        let state =
+            State { server, sessions: Vec::new(), seats: HashMap::new(), waits: HashMap::new() };
+        Arc::new(Self {
+            waiting: Arc::new(Semaphore::new(options.max_waiters)),
+            options,
+            address,
+            windows: Windows::default(),
+            process: std::process::id(),
+            runtime: Handle::current(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            clock: AtomicU64::new(0),
+            state: Mutex::new(state),
+            opening: AsyncMutex::new(()),
+            control: AsyncMutex::new(None),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn server(&self) -> Server {
+        self.state().server.clone()
+    }
+
+    /// The order of what happens to sessions.
+    pub(super) fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Refuses in a child that was forked from the process of these sessions.
+    pub(super) fn check_process(&self) -> Result<(), Error> {
+        if std::process::id() == self.process {
+            return Ok(());
+        }
+        let message =
+            "these locks belong to the process that this one was forked from: connect anew";
+        Err(Error::new(ErrorKind::Unavailable).with_message(message))
+    }
+
+    /// Starts a task of the pool's, which goes on whoever waits for it.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        drop(self.tasks.spawn_on(task, &self.runtime));
+    }
+
+    // Sessions come and go.
+
+    /// Opens a session; it is on the list of those that take tries, or marked as one that waits.
+    fn open(self: &Arc<Self>, role: Role) -> BoxFuture<'static, Result<Arc<Session>, Error>> {
+        let (reply, opened) = oneshot::channel();
+        self.spawn(actor::open(Arc::clone(self), role, reply));
+        let opened = opened.map(|opened| {
+            opened.unwrap_or_else(|_| {
+                let message = "the runtime in which these locks were connected has ended";
+                Err(Error::new(ErrorKind::Unavailable).with_message(message))
+            })
+        });
+        opened.boxed()
+    }
+
+    /// A session is there, and with that server (V1).
+    pub(super) fn add(
+        &self,
+        session: &Arc<Session>,
+        server: &Server,
+        role: Role,
+    ) -> Result<(), Error> {
+        let mut state = self.state();
+        if state.server.identity != server.identity {
+            if state.sessions.iter().any(|session| !session.is_over()) {
+                return Err(errors::gone(
+                    &self.address.place,
+                    "another server has answered than the one where our sessions are,",
+                ));
+            }
+            tracing::warn!(server = &*self.address.place, "another server has taken its place");
+            state.server = server.clone();
+        }
+        match role {
+            Role::Control => {}
+            Role::Tries => state.sessions.push(Arc::clone(session)),
+            Role::Waits => {
+                session.place.waits.store(true, Ordering::Relaxed);
+                state.sessions.push(Arc::clone(session));
+            }
+        }
+        Ok(())
+    }
+
+    /// A session is over.
+    pub(super) fn remove(&self, session: &Arc<Session>) {
+        let mut state = self.state();
+        state.sessions.retain(|other| !Arc::ptr_eq(other, session));
+        drop(state);
+        self.let_control_go();
+    }
+
+    /// The control session goes last: there may be waits to stop.
+    fn let_control_go(&self) {
+        if self.control_may_go()
+            && let Ok(control) = self.control.try_lock()
+            && let Some(control) = control.as_ref()
+        {
+            control.send(Command::Retire);
+        }
+    }
+
+    pub(super) fn control_may_go(&self) -> bool {
+        self.closing.is_cancelled() && self.state().sessions.is_empty()
+    }
+
+    /// A connection has ended unexpectedly: whoever is connected to that server should look.
+    pub(super) fn alarm(&self) {
+        let sessions = self.state().sessions.clone();
+        for session in sessions {
+            session.send(Command::Verify(None));
+        }
+    }
+
+    /// Whether a session that has long had nothing to do may go; it gets nothing to do from now on.
+    pub(super) fn may_go(&self, session: &Arc<Session>) -> bool {
+        let mut state = self.state();
+        let is_idle = session.place.load.load(Ordering::Relaxed) == 0
+            && !session.place.waits.load(Ordering::Relaxed);
+        let is_first = state.sessions.first().is_some_and(|first| Arc::ptr_eq(first, session));
+        let goes = is_idle && (!is_first || self.closing.is_cancelled());
+        if goes {
+            state.sessions.retain(|other| !Arc::ptr_eq(other, session));
+        }
+        goes
+    }
+
+    /// Ends what holds nothing, and later the rest.
+    pub(super) fn begin_closing(&self) {
+        self.closing.cancel();
+        let sessions = self.state().sessions.clone();
+        for session in sessions {
+            session.send(Command::Retire);
+        }
+        self.tasks.close();
+        self.let_control_go();
+    }
+
+    /// Waits until all sessions have ended.
+    pub(super) async fn closed(&self) {
+        self.tasks.wait().await;
+    }
+
+    // Who does what.
+
+    /// A seat where the key has one already, or on the first session with room (P1, P3).
+    fn find_seat(self: &Arc<Self>, key: &Key) -> Option<Seat> {
+        let mut state = self.state();
+        let room = u64::try_from(self.options.locks_per_session).unwrap_or(u64::MAX);
+        let seated = state.seats.get(key).map(|(session, _)| session);
+        let session = match seated.filter(|session| session.is_usable()) {
+            Some(session) => Arc::clone(session),
+            None => {
+                let has_room = |session: &&Arc<Session>| {
+                    session.is_usable()
+                        && !session.place.waits.load(Ordering::Relaxed)
+                        && session.place.load.load(Ordering::Relaxed) < room
+                };
+                Arc::clone(state.sessions.iter().find(has_room)?)
+            }
+        };
+        Some(self.seat_on(&mut state, session, key))
+    }
+
+    fn seat_on(self: &Arc<Self>, state: &mut State, session: Arc<Session>, key: &Key) -> Seat {
+        session.place.load.fetch_add(1, Ordering::Relaxed);
+        let fresh = || (Arc::clone(&session), 0);
+        let (seated, count) = state.seats.entry(Key::clone(key)).or_insert_with(fresh);
+        if Arc::ptr_eq(seated, &session) {
+            *count += 1;
+            return Seat { pool: Arc::clone(self), session, key: Key::clone(key), is_listed: true };
+        }
+        // It has one on a session that is of no use any more, or somebody else locks through the same
+        // backend: then the server sorts it out.
+        Seat { pool: Arc::clone(self), session, key: Key::clone(key), is_listed: false }
+    }
+
+    /// A session that has waited holds the lock now, and takes tries.
+    pub(super) fn seat_waiter(self: &Arc<Self>, session: &Arc<Session>, key: &Key) -> Seat {
+        let mut state = self.state();
+        let seat = self.seat_on(&mut state, Arc::clone(session), key);
+        session.place.waits.store(false, Ordering::Relaxed);
+        seat
+    }
+
+    /// A session that has waited has got nothing.
+    pub(super) fn stop_waiting(&self, session: &Session) {
+        let _state = self.state();
+        session.place.waits.store(false, Ordering::Relaxed);
+    }
+
+    async fn seat(self: &Arc<Self>, key: &Key) -> Result<Seat, Error> {
+        loop {
+            if let Some(seat) = self.find_seat(key) {
+                return Ok(seat);
+            }
+            let _one = self.opening.lock().await;
+            if let Some(seat) = self.find_seat(key) {
+                return Ok(seat);
+            }
+            self.open(Role::Tries).await?;
+        }
+    }
+
+    /// A session that holds nothing, to wait with (P2). The last one, so that the first stay full.
+    pub(super) async fn waiting_session(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
+        let idle = |session: &&Arc<Session>| {
+            session.is_usable()
+                && session.place.load.load(Ordering::Relaxed) == 0
+                && !session.place.waits.swap(true, Ordering::Relaxed)
+        };
+        let found = self.state().sessions.iter().rev().find(idle).cloned();
+        match found {
+            Some(session) => Ok(session),
+            None => self.open(Role::Waits).await,
+        }
+    }
+
+    /// Locks if it is free. An error that is retryable says that the session has failed.
+    pub(super) async fn try_lock(self: &Arc<Self>, key: &Key) -> Result<Option<MySqlHold>, Error> {
+        let seat = self.seat(key).await?;
+        let session = Arc::clone(seat.session());
+        let (reply, tried) = oneshot::channel();
+        session.send(Command::Try(seat, reply));
+        self.answer(tried).await?
+    }
+
+    /// What a session replies, or that it does not.
+    async fn answer<T>(&self, reply: oneshot::Receiver<T>) -> Result<T, Error> {
+        let place = &self.address.place;
+        match timeout(PATIENCE, reply).await {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(e)) => {
+                Err(errors::gone(place, "the session has ended with the server").with_source(e))
+            }
+            Err(e) => Err(errors::gone(place, "no answer from the server").with_source(e)),
+        }
+    }
+
+    // Waits that are given up.
+
+    /// The wait for a key that this process has given up, if it is not over yet.
+    pub(super) fn wait_for(&self, key: &Key) -> Option<Arc<Waiter>> {
+        self.state().waits.get(key).cloned()
+    }
+
+    pub(super) fn list_wait(&self, key: &Key, waiter: &Arc<Waiter>) {
+        let mut state = self.state();
+        state.waits.entry(Key::clone(key)).or_insert_with(|| Arc::clone(waiter));
+    }
+
+    pub(super) fn unlist_wait(&self, key: &Key, waiter: &Arc<Waiter>) {
+        let mut state = self.state();
+        if state.waits.get(key).is_some_and(|listed| Arc::ptr_eq(listed, waiter)) {
+            let removed = state.waits.remove(key);
+            drop(state);
+            drop(removed);
+        }
+    }
+
+    // The control session.
+
+    async fn control(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
+        let mut control = self.control.lock().await;
+        if let Some(session) = control.as_ref().filter(|session| session.is_usable()) {
+            return Ok(Arc::clone(session));
+        }
+        let session = self.open(Role::Control).await?;
+        *control = Some(Arc::clone(&session));
+        Ok(session)
+    }
+
+    /// Opens the first sessions.
+    pub(super) async fn start(self: &Arc<Self>) -> Result<(), Error> {
+        self.control().await?;
+        self.open(Role::Tries).await?;
+        Ok(())
+    }
+
+    /// Stops what a session is doing; false if that is not safe, or has failed.
+    ///
+    /// A number is another session's after a restart. But a control session that was there *before* the
+    /// other one, and still answers, proves that there was none; and that both are with one server is
+    /// known if the server tells who it is.
+    pub(super) async fn interrupt(self: &Arc<Self>, id: u64, opened: u64) -> bool {
+        let Ok(control) = self.control().await else { return false };
+        if control.opened[1] > opened || self.state().server.identity.is_none() {
+            return false;
+        }
+        let (reply, done) = oneshot::channel();
+        control.send(Command::Interrupt(id, reply));
+        self.answer(done).await.is_ok()
+    }
+
+    /// Asks the server something that locks nothing.
+    pub(super) async fn ask(self: &Arc<Self>, sql: String) -> Result<Vec<Row>, Error> {
+        let control = self.control().await?;
+        let (reply, rows) = oneshot::channel();
+        control.send(Command::Ask(sql, reply));
+        self.answer(rows).await?
+    }
+
+    /// How long somebody who polls sleeps: at random, so that pollers do not stay in step.
+    pub(super) fn pause(&self) -> Duration {
+        use std::hash::{BuildHasher, Hasher};
+
+        let random = std::hash::RandomState::new().build_hasher().finish();
+        Duration::from_millis(50 + random % 100)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("server", &self.address.place)
+            .field("sessions", &self.state().sessions.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,218 @@
+//! One session with the server, as those see it who do not own its connection.
+//!
+//! The connection belongs to a task ([`actor`](super::actor)); others send it [`Command`]s, and dropping
+//! what they wait with is all they have to do to lose interest.
+//!
+//! * **S1** A lease is in `leases` from its grant until its release is sent or the session is over; so
+//!   who finds the session over has told every lease, and a release is never told as a loss.
+//! * **S2** `proven_until` is the time of *sending* of the last statement that was answered well, plus
+//!   the ttl less a tenth. The server counts from when it has answered, which is later, so it never
+//!   frees a lock before that.
+//! * **S3** Once over, a session grants nothing.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{hold::MySqlHold, pool::Seat, wait::Wait, wire::Row};
+use crate::{
+    deadline::{self, Boot, Expires},
+    error::Error,
+    watch::{LossReason, LossSignal},
+};
+
+/// The name as the server knows it.
+pub(super) type Key = Arc<[u8]>;
+
+/// What a session's task can be asked for. Who is not answered finds the session gone.
+pub(super) enum Command {
+    /// A lock, if it is free: with a seat on the session.
+    Try(Seat, oneshot::Sender<Result<Option<MySqlHold>, Error>>),
+    /// Gives a lock back; whether it was ours.
+    Release(Seat, Option<oneshot::Sender<bool>>),
+    /// Whether all locks are ours; losses are told through their signals.
+    Verify(Option<oneshot::Sender<()>>),
+    /// Waits for a lock; nothing else is done meanwhile.
+    Wait(Wait),
+    /// Stops what another session is doing, by its number.
+    Interrupt(u64, oneshot::Sender<()>),
+    /// Asks something that locks nothing.
+    Ask(String, oneshot::Sender<Result<Vec<Row>, Error>>),
+    /// Ends the session once it holds nothing.
+    Retire,
+}
+
+/// One session.
+pub(super) struct Session {
+    /// The server's number for it.
+    pub(super) id: u64,
+    /// When it began to connect, and when it was there, in the order of the whole pool.
+    pub(super) opened: [u64; 2],
+    commands: mpsc::UnboundedSender<Command>,
+    /// How long a proof is good for.
+    validity: Duration,
+    proven_until: AtomicU64,
+    /// It owes an answer for too long, and is given nothing more.
+    stalled: AtomicBool,
+    leases: Mutex<Leases>,
+    /// Woken when the session is over, for the task that waits for an answer.
+    pub(super) ended: Notify,
+    /// Changed under the pool's mutex only.
+    pub(super) place: Place,
+}
+
+/// How the pool sees a session.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    /// Locks that are held, asked for, or being given back.
+    pub(super) load: AtomicU64,
+    /// It waits for a lock, or is about to.
+    pub(super) waits: AtomicBool,
+}
+
+#[derive(Default)]
+struct Leases {
+    signals: HashMap<Key, LossSignal>,
+    over: Option<LossReason>,
+}
+
+impl Session {
+    pub(super) fn new(
+        id: u64,
+        opened: [u64; 2],
+        sent: Boot,
+        validity: Duration,
+        commands: mpsc::UnboundedSender<Command>,
+    ) -> Self {
+        Self {
+            id,
+            opened,
+            commands,
+            validity,
+            proven_until: AtomicU64::new((sent + validity).as_nanos()),
+            stalled: AtomicBool::new(false),
+            leases: Mutex::default(),
+            ended: Notify::new(),
+            place: Place::default(),
+        }
+    }
+
+    /// Has its leases expire in time, whatever its task is doing.
+    pub(super) fn watch(self: &Arc<Self>) -> std::io::Result<()> {
+        let session: Weak<Self> = Arc::downgrade(self);
+        deadline::watch(session)
+    }
+
+    fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What cannot be sent is dropped, which tells who waits for it.
+    pub(super) fn send(&self, command: Command) {
+        drop(self.commands.send(command));
+    }
+
+    pub(super) fn valid_until(&self) -> Boot {
+        Boot::from_nanos(self.proven_until.load(Ordering::Acquire))
+    }
+
+    /// A statement that was sent then has been answered as it should be (S2).
+    pub(super) fn prove(&self, sent: Boot) {
+        let until = (sent + self.validity).as_nanos();
+        self.proven_until.fetch_max(until, Ordering::AcqRel);
+        if self.stalled.swap(false, Ordering::AcqRel) {
+            self.leases().signals.values().for_each(LossSignal::resume);
+        }
+    }
+
+    /// An answer is overdue; false if nothing is lost by giving the session up.
+    pub(super) fn suspend(&self) -> bool {
+        self.stalled.store(true, Ordering::Release);
+        let leases = self.leases();
+        leases.signals.values().for_each(LossSignal::suspend);
+        !leases.signals.is_empty()
+    }
+
+    /// Whether it may be given something to do.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.stalled.load(Ordering::Acquire) && !self.commands.is_closed()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.leases().over.is_some()
+    }
+
+    /// Takes down a lock that the server has granted; none if the session is over, or past what it has
+    /// proven.
+    pub(super) fn begin_lease(&self, key: &Key) -> Option<LossSignal> {
+        let mut leases = self.leases();
+        let until = self.valid_until();
+        if leases.over.is_some() || until <= Boot::now() {
+            return None;
+        }
+        let signal = LossSignal::new();
+        let is_first = leases.signals.is_empty();
+        leases.signals.insert(Arc::clone(key), signal.clone());
+        drop(leases);
+        if is_first {
+            deadline::arm(until);
+        }
+        Some(signal)
+    }
+
+    /// Nobody is to be told of the loss of this any more (S1).
+    pub(super) fn end_lease(&self, key: &Key) {
+        let ended = self.leases().signals.remove(key);
+        drop(ended);
+    }
+
+    pub(super) fn has_lease(&self, key: &Key) -> bool {
+        self.leases().signals.contains_key(key)
+    }
+
+    /// The locks that it holds for somebody.
+    pub(super) fn held(&self) -> Vec<Key> {
+        self.leases().signals.keys().cloned().collect()
+    }
+
+    /// One of its locks is not ours.
+    pub(super) fn lose(&self, key: &Key) {
+        let lost = self.leases().signals.remove(key);
+        if let Some(signal) = lost {
+            signal.lose(LossReason::NotOwner);
+        }
+    }
+
+    /// The session is over, and all that it held is lost. The first reason counts.
+    pub(super) fn end(&self, reason: LossReason) {
+        let mut leases = self.leases();
+        leases.over.get_or_insert(reason);
+        let lost = std::mem::take(&mut leases.signals);
+        drop(leases);
+        for signal in lost.into_values() {
+            signal.lose(reason); // wakes tasks: not under the mutex
+        }
+        self.ended.notify_one();
+    }
+}
+
+impl Expires for Session {
+    fn deadline(&self) -> Option<Boot> {
+        let leases = self.leases();
+        (!leases.signals.is_empty()).then(|| self.valid_until())
+    }
+
+    fn expire(&self) {
+        // It may have been proven since the thread has looked.
+        if self.valid_until() <= Boot::now() {
+            self.end(LossReason::Expired);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What a [`MySqlOptions`] may be told by URL: `mysql://user:password@host:3306/database?option=value`.
+//!
+//! Spellings of tooz and of sqlx stand beside our own where both mean the same. What we do not know is
+//! refused, and no error shows a password.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::options::{MySqlOptions, Tls};
+use crate::{
+    contract::Fencing,
+    error::Error,
+    url::{self, BackendUrl},
+};
+
+/// Options by URL, and the gap of polite locks, which is not the backend's.
+pub(super) fn from_url(mut url: BackendUrl) -> Result<(MySqlOptions, Option<Duration>), Error> {
+    let mut options = MySqlOptions::new();
+    let form = "mysql://user:password@host:3306/database?option=value";
+    let rest = url.rest().strip_prefix("//");
+    let rest = rest.ok_or_else(|| url::bad(format!("a mysql url looks like {form}")))?;
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (login, host) = match authority.rsplit_once('@') {
+        Some((login, host)) => (Some(login), host),
+        None => (None, authority),
+    };
+    if let Some(login) = login {
+        let (user, password) = match login.split_once(':') {
+            Some((user, password)) => (user, Some(password)),
+            None => (login, None),
+        };
+        options.user = url::decode(user)?;
+        options.password = password.map(url::decode).transpose()?;
+    }
+    let (host, port) = host_and_port(host).ok_or_else(|| {
+        // The text may be a part of a password with an unencoded `/` or `@`.
+        url::bad(format!("no host and port to be read from the url; it looks like {form}"))
+    })?;
+    if !host.is_empty() {
+        options.host = url::decode(host)?;
+    }
+    options.port = port.unwrap_or(options.port);
+    options.database = Some(url::decode(path)?).filter(|database| !database.is_empty());
+
+    // What tooz and sqlx call it stands beside our own word.
+    options.socket = either(&mut url, "socket", "unix_socket").map(PathBuf::from);
+    tls_from_url(&mut url, &mut options)?;
+    drop(url.option("charset")); // names go as bytes, whatever it is
+    if let Some(ttl) = url.seconds("ttl")? {
+        options.ttl = ttl;
+    }
+    options.heartbeat = url.seconds("heartbeat")?;
+    if let Some(timeout) = url.seconds("connect_timeout")? {
+        options.connect_timeout = timeout;
+    }
+    let fencing = [
+        ("uuid_short", (Fencing::Server, false)),
+        ("table", (Fencing::Durable, false)),
+        ("create-table", (Fencing::Durable, true)),
+        ("off", (Fencing::Off, false)),
+    ];
+    if let Some((fencing, create)) = url.choice("fencing", &fencing)? {
+        (options.fencing, options.create_table) = (fencing, create);
+    }
+    if let Some(waiters) = url.number("max_waiters")? {
+        options.max_waiters = waiters;
+    }
+    if let Some(locks) = url.number("locks_per_session")? {
+        options.locks_per_session = locks;
+    }
+    let names = url.choice("names", &[("native", false), ("exact", true)])?;
+    options.exact_names = names.unwrap_or_default();
+    let sentinel = url.choice("sentinel", &[("off", false), ("on", true)])?;
+    options.sentinel = sentinel.unwrap_or_default();
+    options.leniency.replica = url.choice("replica", &[("allow", true)])?.unwrap_or_default();
+    options.leniency.galera = url.choice("galera", &[("single-writer", true)])?.unwrap_or_default();
+    let polite = url.duration("polite")?;
+    url.finish()?;
+    Ok((options, polite))
+}
+
+fn either(url: &mut BackendUrl, ours: &'static str, theirs: &'static str) -> Option<String> {
+    let theirs = url.option(theirs);
+    url.option(ours).or(theirs)
+}
+
+/// `host`, `host:port`, `[::1]:port`.
+fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, port)) => (host, Some(port.strip_prefix(':')?)),
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    Some((host, port.map(str::parse).transpose().ok()?))
+}
+
+fn tls_from_url(url: &mut BackendUrl, options: &mut MySqlOptions) -> Result<(), Error> {
+    let modes = [
+        ("disabled", Tls::Off),
+        ("preferred", Tls::Preferred),
+        ("required", Tls::Required),
+        ("verify_ca", Tls::VerifyCa),
+        ("verify_identity", Tls::VerifyIdentity),
+    ];
+    let theirs = url.choice("ssl-mode", &modes)?;
+    let mode = url.choice("ssl_mode", &modes)?.or(theirs);
+    options.ca = either(url, "ssl_ca", "ssl-ca").map(PathBuf::from);
+    let certificate = either(url, "ssl_cert", "ssl-cert");
+    let key = either(url, "ssl_key", "ssl-key");
+    options.certificate = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+        (None, None) => None,
+        _ => return Err(url::bad("ssl_cert and ssl_key go together")),
+    };
+    // As PyMySQL takes them for tooz.
+    let truth =
+        [("true", true), ("1", true), ("yes", true), ("false", false), ("0", false), ("no", false)];
+    let checks_host = url.choice("ssl_check_hostname", &truth)?;
+    let verifies =
+        [("none", Tls::Required), ("optional", Tls::VerifyCa), ("required", Tls::VerifyCa)];
+    let verifies = url.choice("ssl_verify_mode", &verifies)?;
+    let with_files = options.ca.is_some() || options.certificate.is_some();
+    options.tls = match (mode, checks_host, verifies) {
+        (Some(mode), None, None) => mode,
+        (Some(_), _, _) => return Err(url::bad("ssl_mode says it all: leave the others out")),
+        (None, Some(true), _) => Tls::VerifyIdentity,
+        (None, _, Some(verifies)) => verifies,
+        (None, _, None) if options.ca.is_some() => Tls::VerifyCa,
+        (None, _, None) if with_files => Tls::Required,
+        (None, _, None) => Tls::Preferred,
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn parse(url: &str) -> Result<MySqlOptions, Error> {
+        let (options, _) = from_url(BackendUrl::parse(url)?)?;
+        options.check()?;
+        Ok(options)
+    }
+
+    #[test]
+    fn what_toozs_users_have() {
+        let options = parse("mysql://root:stackdb@127.0.0.1/Tooz?charset=utf8").unwrap();
+        assert_eq!((&*options.host, options.port, &*options.user), ("127.0.0.1", 3306, "root"));
+        assert_eq!(options.password.as_deref(), Some("stackdb"));
+        assert_eq!(options.database.as_deref(), Some("Tooz"));
+        let options = parse("mysql://u:p%40s@[::1]:3307/d?unix_socket=/run/x").unwrap();
+        assert_eq!((&*options.host, options.port), ("::1", 3307));
+        assert_eq!(options.socket.as_deref(), Some(Path::new("/run/x")));
+        assert_eq!(options.password.as_deref(), Some("p@s"));
+    }
+
+    #[test]
+    fn times_and_numbers() {
+        let options = parse("mysql://h/?ttl=30&heartbeat=5&max_waiters=3&locks_per_session=7");
+        let options = options.unwrap();
+        assert_eq!(options.ttl, Duration::from_secs(30));
+        assert_eq!(options.heartbeat_or_default(), Duration::from_secs(5));
+        assert_eq!((options.max_waiters, options.locks_per_session), (3, 7));
+        let options = parse("mysql://h/?ttl=3s&heartbeat=250ms").unwrap();
+        assert_eq!(options.heartbeat_or_default(), Duration::from_millis(250));
+        for bad in [
+            "mysql:h",
+            "mysql://h:x/",
+            "mysql://h/?ttl=2",
+            "mysql://h/?ttl=3500ms",
+            "mysql://h/?ttl=86401",
+            "mysql://h/?heartbeat=200ms",
+            "mysql://h/?ttl=6&heartbeat=4",
+            "mysql://h/?max_waiters=0",
+            "mysql://h/?locks_per_session=x",
+            "mysql://h/?ttll=30",
+            "mysql://h/?fencing=table",
+            "mysql://h/?galera=yes",
+            "mysql://h/?ssl_cert=x",
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn no_password_is_shown() {
+        let options = parse("mysql://root:hunter2@h/").unwrap();
+        assert!(!format!("{options:?}").contains("hunter2"));
+        for bad in
+            ["mysql://root:hunter2@h:x/", "mysql://root:hun/ter2@h/?ttl=1", "mysql://r:hunter2"]
+        {
+            if let Err(error) = parse(bad) {
+                assert!(!format!("{error:?} {error}").contains("ter2"), "{error:?}");
+            }
+        }
+    }
+}
