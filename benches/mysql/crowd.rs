@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use crate::{
+    hot::rounds,
     peers::{Locker, NAME, connect, current_thread, two_workers},
     session::Session,
     setting::{Setting, USUAL, contestant},
@@ -66,7 +67,7 @@ pub(crate) fn run(report: &mut Report, setting: &Rc<Setting>) {
             let crowd = Crowd { workload, ours, awaited };
             crowd.run(name, runtime, Rc::clone(setting), Rc::clone(&sessions))
         };
-        report.workload(workload, CONTESTANTS.map(run).into());
+        report.rounds(workload, rounds(report.quick), CONTESTANTS.map(run).into());
         for (name, ..) in CONTESTANTS {
             if let (Some(row), Some(sessions)) =
                 (report.get(workload, name), sessions.borrow().get(name))
@@ -120,7 +121,7 @@ impl Crowd {
                 _ => format!("{NAME}-{task}"),
             });
             let team = lockers.into_iter().zip(names).collect();
-            let (ns, lockers) = runtime.block_on(work(team, Duration::from_millis(250)))?;
+            let (ns, lockers) = runtime.block_on(work(team, Duration::from_millis(80)))?;
             // They are open still.
             let count = setting.sessions()?;
             let mut sessions = sessions.borrow_mut();

@@ -43,11 +43,16 @@ impl Report {
     }
 
     /// Runs the rounds of one workload and prints its table. The first contestant is T.
-    pub fn workload(&mut self, workload: &'static str, mut runs: Vec<Run>) {
+    pub fn workload(&mut self, workload: &'static str, runs: Vec<Run>) {
+        self.rounds(workload, if self.quick { 7 } else { 21 }, runs);
+    }
+
+    /// As [`workload`](Self::workload), in so many rounds that count.
+    pub fn rounds(&mut self, workload: &'static str, rounds: usize, mut runs: Vec<Run>) {
         if !self.wants(workload) {
             return;
         }
-        let (warm, rounds) = if self.quick { (1, 7) } else { (2, 21) };
+        let warm = if self.quick { 1 } else { 2 };
         let mut samples: Vec<Vec<f64>> = vec![Vec::new(); runs.len()];
         for round in 0..warm + rounds {
             for turn in 0..runs.len() {
