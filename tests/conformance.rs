@@ -212,6 +212,11 @@ impl Fixture for MySql {
         &self.prefix
     }
 
+    /// The server is ours, and the others have their prefixes.
+    fn is_private(&self) -> bool {
+        self.options.is_empty()
+    }
+
     /// Kills the session: the case holds no other lease then.
     async fn sever(&self, lease: &Lease) -> Verdict {
         let server = Self::server();

@@ -22,7 +22,7 @@ use super::{
     errors,
     hold::MySqlHold,
     name::Hex,
-    pool::{Pool, Seat},
+    pool::{Pool, Reserved, Seat},
     server::{self, Server},
     session::{Command, Key, Session},
     token::{self, Tokens},
@@ -57,17 +57,12 @@ pub(super) enum Role {
 pub(super) async fn open(
     pool: Arc<Pool>,
     role: Role,
-    reply: oneshot::Sender<Result<Arc<Session>, Error>>,
+    reply: oneshot::Sender<Result<Reserved, Error>>,
 ) {
     match Actor::connect(pool, role).await {
         Ok(actor) => {
-            let session = Arc::clone(&actor.session);
-            if let Err(Ok(session)) = reply.send(Ok(session))
-                && role == Role::Waits
-            {
-                // Who wanted to wait has gone meanwhile.
-                actor.pool.stop_waiting(&session);
-            }
+            let opened = Reserved::new(&actor.pool, &actor.session, role == Role::Waits);
+            drop(reply.send(Ok(opened)));
             actor.run().await;
         }
         Err(e) => drop(reply.send(Err(e))),
@@ -160,7 +155,11 @@ impl Actor {
             match command {
                 Some(command) => self.serve(command).await?,
                 None if self.may_go() => break,
-                None => self.beat().await?,
+                None => {}
+            }
+            // However much there is to do.
+            if self.next_beat <= Instant::now() {
+                self.verify().await?;
             }
             if self.pool.closing.is_cancelled() && self.may_go() {
                 break;
@@ -358,10 +357,6 @@ impl Actor {
         Ok(())
     }
 
-    async fn beat(&mut self) -> Result<(), Error> {
-        self.verify().await
-    }
-
     /// The numbers of an answer but the first, which has to be our session's (A3).
     pub(super) fn proven_numbers(
         &self,
@@ -393,7 +388,9 @@ impl Actor {
         tokio::select! {
             biased;
             answer = answer => answer,
+            // The first is told of on a clock that counts sleep; the second holds if all leases end.
             () = session.ended.notified() => Err(gone),
+            () = sleep_until(session.valid_until().to_instant()) => Err(gone),
         }
     }
 

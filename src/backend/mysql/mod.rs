@@ -114,7 +114,7 @@ pub use self::{
 use self::{
     pool::Pool,
     server::{Family, Server},
-    session::{Command, Key},
+    session::Key,
     wait::{Wait, Waiter, Wanting},
     wire::Wire,
 };
@@ -250,7 +250,7 @@ impl MySqlBackend {
         let (waiter, wanting) = Waiter::new(limit(request.wait));
         pool.list_wait(key, &waiter);
         let wait = Wait::new(Key::clone(key), waiter, Arc::clone(pool), permit);
-        session.send(Command::Wait(wait));
+        session.wait(wait);
         Ok(Begun::Waiting(wanting))
     }
 }

@@ -37,7 +37,7 @@ use super::{
     polite::Windows,
     server::Server,
     session::{Command, Key, Session},
-    wait::Waiter,
+    wait::{Wait, Waiter},
     wire::{Address, Row},
 };
 use crate::error::{Error, ErrorKind};
@@ -107,6 +107,34 @@ impl Drop for Seat {
     }
 }
 
+/// A session that has just been opened or chosen; if it was to wait, and nobody comes to have it wait, it
+/// takes tries.
+pub(super) struct Reserved {
+    pool: Arc<Pool>,
+    session: Arc<Session>,
+    is_to_wait: bool,
+}
+
+impl Reserved {
+    pub(super) fn new(pool: &Arc<Pool>, session: &Arc<Session>, is_to_wait: bool) -> Self {
+        Self { pool: Arc::clone(pool), session: Arc::clone(session), is_to_wait }
+    }
+
+    /// Has it wait, and say itself when it has done so.
+    pub(super) fn wait(mut self, wait: Wait) {
+        self.is_to_wait = false;
+        self.session.send(Command::Wait(wait));
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        if self.is_to_wait {
+            self.pool.stop_waiting(&self.session);
+        }
+    }
+}
+
 impl Pool {
     pub(super) fn new(options: MySqlOptions, address: Address, server: Server) -> Arc<Self> {
         let state =
@@ -158,7 +186,7 @@ impl Pool {
     // Sessions come and go.
 
     /// Opens a session; it is on the list of those that take tries, or marked as one that waits.
-    fn open(self: &Arc<Self>, role: Role) -> BoxFuture<'static, Result<Arc<Session>, Error>> {
+    fn open(self: &Arc<Self>, role: Role) -> BoxFuture<'static, Result<Reserved, Error>> {
         let (reply, opened) = oneshot::channel();
         self.spawn(actor::open(Arc::clone(self), role, reply));
         let opened = opened.map(|opened| {
@@ -320,7 +348,7 @@ impl Pool {
     }
 
     /// A session that holds nothing, to wait with (P2). The last one, so that the first stay full.
-    pub(super) async fn waiting_session(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
+    pub(super) async fn waiting_session(self: &Arc<Self>) -> Result<Reserved, Error> {
         let idle = |session: &&Arc<Session>| {
             session.is_usable()
                 && session.place.load.load(Ordering::Relaxed) == 0
@@ -328,7 +356,7 @@ impl Pool {
         };
         let found = self.state().sessions.iter().rev().find(idle).cloned();
         match found {
-            Some(session) => Ok(session),
+            Some(session) => Ok(Reserved::new(self, &session, true)),
             None => self.open(Role::Waits).await,
         }
     }
@@ -382,7 +410,7 @@ impl Pool {
         if let Some(session) = control.as_ref().filter(|session| session.is_usable()) {
             return Ok(Arc::clone(session));
         }
-        let session = self.open(Role::Control).await?;
+        let session = Arc::clone(&self.open(Role::Control).await?.session);
         *control = Some(Arc::clone(&session));
         Ok(session)
     }

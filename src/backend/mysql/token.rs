@@ -16,6 +16,7 @@ pub(super) const HAND_OVERS: u64 = 4;
 
 /// Bits for the hand-overs in a token of the server.
 const BITS: u32 = 3;
+const _: () = assert!(HAND_OVERS < 1 << BITS);
 
 /// How the table is made. 192 bytes are the longest exact name of both families.
 pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS keyward_fence \
@@ -92,6 +93,5 @@ mod tests {
             assert!(seen.is_sorted_by(|a, b| a < b));
             assert!(seen.last().unwrap() < &next.present());
         }
-        assert!(HAND_OVERS < 1 << BITS);
     }
 }
