@@ -1,7 +1,8 @@
 //! The names of locks, and the one rule by which a backend maps those it cannot take as they are.
 //!
 //! [`LockName::encoded`] is a **wire format**: two builds that map one name differently do not exclude
-//! each other. The golden values in `tests/golden.rs` guard it.
+//! each other. The golden values are in the tests of the
+//! backends that use it.
 
 use std::{fmt, sync::Arc};
 
