@@ -81,11 +81,14 @@ pub(crate) fn run(report: &mut Report, setting: &Rc<Setting>) {
 
 fn figures(report: &mut Report) {
     let ns = |workload, name| report.get(workload, name).map(|row| row.ns);
-    let times = |workload, naive, ours| Some(ns(workload, naive)? / ns(workload, ours)?);
+    let ratio = |workload, name| report.get(workload, name).map(|row| row.ratio);
+    let times = |workload, naive, ours| Some(ratio(workload, naive)? / ratio(workload, ours)?);
     let rate = |workload, name| ns(workload, name).map(|ns| 1e9 / ns);
     let figures = [
         ("M2.vs-naive", times(SAME, NAIVE, OURS), "x", ">=4"),
         ("M2.rate", rate(SAME, OURS), "/s", ">=60000"),
+        ("M2.dropped-vs-naive", times(SAME, NAIVE, DROPPED), "x", "(none)"),
+        ("M2.dropped-rate", rate(SAME, DROPPED), "/s", "(none)"),
         ("M2.two-workers-vs-naive", times(SAME, NAIVE_TWO, OURS_TWO), "x", "(none)"),
         ("M2.two-workers-rate", rate(SAME, OURS_TWO), "/s", "(none)"),
         ("M3.vs-naive", times(OWN, NAIVE, OURS), "x", ">=4"),
