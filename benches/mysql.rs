@@ -1,7 +1,7 @@
 //! `mysql:` beside the server's own calls and what people do today, on a server of its own.
 //!
 //! ```text
-//! cargo bench -p keyward-benches --bench mysql                     everything, about 8 minutes
+//! cargo bench -p keyward-benches --bench mysql                     everything, about 7 minutes
 //! cargo bench -p keyward-benches --bench mysql -- --quick          the same with fewer rounds, 2 minutes
 //! cargo bench -p keyward-benches --bench mysql -- crowd takeover   the workloads whose names contain a word
 //! ```
