@@ -147,6 +147,10 @@ fn work(alarm: &Alarm) {
         }
         for what in late {
             what.expire(); // not under the mutex: it wakes tasks
+            // It may have moved on at the last moment, and then nobody else has it in mind.
+            if let Some(deadline) = what.deadline() {
+                arm(deadline);
+            }
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{
     errors,
     hold::MySqlHold,
     name::Hex,
-    pool::{Pool, Reserved, Seat},
+    pool::{Pool, Seat},
     server::{self, Server},
     session::{Command, Key, Session},
     token::{self, Tokens},
@@ -57,15 +57,42 @@ pub(super) enum Role {
 pub(super) async fn open(
     pool: Arc<Pool>,
     role: Role,
-    reply: oneshot::Sender<Result<Reserved, Error>>,
+    reply: oneshot::Sender<Result<Opened, Error>>,
 ) {
     match Actor::connect(pool, role).await {
         Ok(actor) => {
-            let opened = Reserved::new(&actor.pool, &actor.session, role == Role::Waits);
-            drop(reply.send(Ok(opened)));
+            let (pool, session) = (Arc::clone(&actor.pool), Some(Arc::clone(&actor.session)));
+            drop(reply.send(Ok(Opened { pool, role, session })));
             actor.run().await;
         }
         Err(e) => drop(reply.send(Err(e))),
+    }
+}
+
+/// A session on its way to whoever has asked for it, who may go at any moment, also with the reply
+/// already sent.
+pub(super) struct Opened {
+    pool: Arc<Pool>,
+    role: Role,
+    session: Option<Arc<Session>>,
+}
+
+impl Opened {
+    pub(super) fn take(mut self) -> Arc<Session> {
+        self.session.take().expect("taken once")
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        let Some(session) = self.session.take() else { return };
+        match self.role {
+            // The next one finds it on the list.
+            Role::Waits => self.pool.stop_waiting(&session),
+            Role::Tries => {}
+            // It is on no list.
+            Role::Control => session.end(LossReason::Closed),
+        }
     }
 }
 
@@ -124,7 +151,9 @@ impl Actor {
         let (sender, commands) = mpsc::unbounded_channel();
         let opened = [began, pool.tick()];
         let validity = pool.options.ttl * 9 / 10;
-        let session = Arc::new(Session::new(ready.id, opened, sent, validity, sender));
+        let identity = server.identity.clone();
+        let session = Session::new(ready.id, identity, opened, sent, validity, sender);
+        let session = Arc::new(session);
         session.watch().map_err(|e| {
             let message = "no thread could be started that watches for leases to expire";
             Error::new(ErrorKind::ResourceLimit).with_message(message).with_source(e)
@@ -146,6 +175,10 @@ impl Actor {
     /// Until the session is not needed any more, or fails.
     async fn work(&mut self) -> Result<(), Error> {
         loop {
+            // Also before the first command: whoever has it opened may have gone meanwhile.
+            if self.pool.closing.is_cancelled() && self.may_go() {
+                break;
+            }
             let command = tokio::select! {
                 biased;
                 () = self.session.ended.notified() => return Err(self.gone("no answer in time from")),
@@ -160,9 +193,6 @@ impl Actor {
             // However much there is to do.
             if self.next_beat <= Instant::now() {
                 self.verify().await?;
-            }
-            if self.pool.closing.is_cancelled() && self.may_go() {
-                break;
             }
         }
         if let Some(wire) = self.wire.take() {
@@ -388,9 +418,12 @@ impl Actor {
         tokio::select! {
             biased;
             answer = answer => answer,
-            // The first is told of on a clock that counts sleep; the second holds if all leases end.
             () = session.ended.notified() => Err(gone),
-            () = sleep_until(session.valid_until().to_instant()) => Err(gone),
+            // If all that it holds is given up meanwhile, nobody else looks at the clock.
+            () = sleep_until(session.valid_until().to_instant()) => {
+                session.end(LossReason::Expired);
+                Err(gone)
+            }
         }
     }
 

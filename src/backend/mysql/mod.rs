@@ -114,7 +114,7 @@ pub use self::{
 use self::{
     pool::Pool,
     server::{Family, Server},
-    session::Key,
+    session::{Command, Key},
     wait::{Wait, Waiter, Wanting},
     wire::Wire,
 };
@@ -185,7 +185,8 @@ impl MySqlBackend {
                 }
                 sleep(left).await;
             }
-            match self.obtain_once(key, request).await {
+            failures.begin_attempt();
+            match self.obtain_once(key, request, &mut failures).await {
                 Ok(Outcome::Held(hold)) => return Ok(Some(hold)),
                 Ok(Outcome::Busy) => return Ok(None),
                 Ok(Outcome::Again) => failures.forget(),
@@ -195,7 +196,12 @@ impl MySqlBackend {
         }
     }
 
-    async fn obtain_once(&self, key: &Key, request: Request) -> Result<Outcome, Error> {
+    async fn obtain_once(
+        &self,
+        key: &Key,
+        request: Request,
+        failures: &mut Failures,
+    ) -> Result<Outcome, Error> {
         let pool = &self.0.pool;
         // What this process has stopped waiting for, it goes on waiting for, or it is out of the way.
         let mut wanting = None;
@@ -203,8 +209,8 @@ impl MySqlBackend {
             if request.wait != contract::Wait::No {
                 wanting = waiter.adopt(limit(request.wait));
             }
-            if wanting.is_none() && !waiter.is_wanted() {
-                waiter.over.cancelled().await;
+            if wanting.is_none() {
+                waiter.settled().await;
             }
         }
         let wanting = match wanting {
@@ -216,7 +222,7 @@ impl MySqlBackend {
                 if request.wait == contract::Wait::No {
                     return Ok(Outcome::Busy);
                 }
-                match self.begin_wait(key, request).await? {
+                match self.begin_wait(key, request, failures).await? {
                     Begun::Waiting(wanting) => wanting,
                     Begun::Held(hold) => return Ok(Outcome::Held(hold)),
                 }
@@ -225,11 +231,21 @@ impl MySqlBackend {
         if request.polite.is_some() {
             pool.windows.used(key);
         }
-        listen(pool, wanting, request.polite).await
+        let begun = Instant::now();
+        let outcome = listen(pool, wanting, request.polite).await;
+        if begun.elapsed() >= WELL {
+            failures.forget();
+        }
+        outcome
     }
 
     /// Has a session wait; tries now and then as long as none is to be had.
-    async fn begin_wait(&self, key: &Key, request: Request) -> Result<Begun, Error> {
+    async fn begin_wait(
+        &self,
+        key: &Key,
+        request: Request,
+        failures: &mut Failures,
+    ) -> Result<Begun, Error> {
         let pool = &self.0.pool;
         let mut permit = Box::pin(Arc::clone(&pool.waiting).acquire_owned());
         let permit = loop {
@@ -243,6 +259,7 @@ impl MySqlBackend {
                     if let Some(hold) = pool.try_lock(key).await? {
                         return Ok(Begun::Held(hold));
                     }
+                    failures.forget();
                 }
             }
         };
@@ -250,7 +267,7 @@ impl MySqlBackend {
         let (waiter, wanting) = Waiter::new(limit(request.wait));
         pool.list_wait(key, &waiter);
         let wait = Wait::new(Key::clone(key), waiter, Arc::clone(pool), permit);
-        session.wait(wait);
+        session.send(Command::Wait(wait));
         Ok(Begun::Waiting(wanting))
     }
 }
@@ -299,9 +316,13 @@ const fn limit(wait: contract::Wait) -> Option<Instant> {
     }
 }
 
-/// Sessions that fail, one after the other, and for how long.
+/// A wait that has been in the queue for so long has begun well: what ends it then is a new failure.
+const WELL: Duration = Duration::from_secs(1);
+
+/// Attempts that fail, one after the other, and since when.
 struct Failures {
     patience: Duration,
+    /// When the first of them began, or the one that is under way.
     since: Option<Instant>,
     count: u32,
 }
@@ -309,6 +330,10 @@ struct Failures {
 impl Failures {
     const fn new(patience: Duration) -> Self {
         Self { patience, since: None, count: 0 }
+    }
+
+    fn begin_attempt(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
     }
 
     const fn forget(&mut self) {
@@ -322,7 +347,8 @@ impl Failures {
         self.count += 1;
         let is_over = match wait {
             contract::Wait::No => self.count > 1,
-            _ => since.elapsed() >= self.patience,
+            // One that has failed may say nothing but that a session was of no use any more.
+            _ => self.count > 1 && since.elapsed() >= self.patience,
         };
         if is_over {
             return Err(error);
@@ -351,7 +377,10 @@ async fn first_look(options: &MySqlOptions, address: &wire::Address) -> Result<S
             if options.create_table {
                 server::answered(one.ask(token::TABLE.to_owned()).await?)?;
             }
-            server::answered(one.ask(token::LOOK.to_owned()).await?)?;
+            let looked = one.ask(token::LOOK.to_owned()).await?;
+            if let Some(refusal) = looked.refused {
+                return Err(token::no_table(refusal));
+            }
         }
         one.goodbye().await;
         other.goodbye().await;

@@ -30,17 +30,20 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    actor::{self, PATIENCE, Role},
+    actor::{self, Opened, PATIENCE, Role},
     errors,
     hold::MySqlHold,
     options::MySqlOptions,
     polite::Windows,
     server::Server,
     session::{Command, Key, Session},
-    wait::{Wait, Waiter},
+    wait::Waiter,
     wire::{Address, Row},
 };
-use crate::error::{Error, ErrorKind};
+use crate::{
+    error::{Error, ErrorKind},
+    watch::LossReason,
+};
 
 /// All sessions with one server.
 pub(super) struct Pool {
@@ -57,9 +60,17 @@ pub(super) struct Pool {
     pub(super) waiting: Arc<Semaphore>,
     clock: AtomicU64,
     state: Mutex<State>,
-    /// One opens, and the others find what it has opened.
-    opening: AsyncMutex<()>,
+    /// One opens, and the others find what it has opened, or why it has not.
+    opening: AsyncMutex<Option<Failure>>,
     control: AsyncMutex<Option<Arc<Session>>>,
+}
+
+/// An attempt to open a session that has failed, and when it began, in the pool's order. Whoever had
+/// asked before it began need not try for himself: else the last of many would be told only after the
+/// time that each of them takes to fail.
+struct Failure {
+    began: u64,
+    error: Error,
 }
 
 struct State {
@@ -107,34 +118,6 @@ impl Drop for Seat {
     }
 }
 
-/// A session that has just been opened or chosen; if it was to wait, and nobody comes to have it wait, it
-/// takes tries.
-pub(super) struct Reserved {
-    pool: Arc<Pool>,
-    session: Arc<Session>,
-    is_to_wait: bool,
-}
-
-impl Reserved {
-    pub(super) fn new(pool: &Arc<Pool>, session: &Arc<Session>, is_to_wait: bool) -> Self {
-        Self { pool: Arc::clone(pool), session: Arc::clone(session), is_to_wait }
-    }
-
-    /// Has it wait, and say itself when it has done so.
-    pub(super) fn wait(mut self, wait: Wait) {
-        self.is_to_wait = false;
-        self.session.send(Command::Wait(wait));
-    }
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        if self.is_to_wait {
-            self.pool.stop_waiting(&self.session);
-        }
-    }
-}
-
 impl Pool {
     pub(super) fn new(options: MySqlOptions, address: Address, server: Server) -> Arc<Self> {
         let state =
@@ -150,7 +133,7 @@ impl Pool {
             closing: CancellationToken::new(),
             clock: AtomicU64::new(0),
             state: Mutex::new(state),
-            opening: AsyncMutex::new(()),
+            opening: AsyncMutex::new(None),
             control: AsyncMutex::new(None),
         })
     }
@@ -186,14 +169,15 @@ impl Pool {
     // Sessions come and go.
 
     /// Opens a session; it is on the list of those that take tries, or marked as one that waits.
-    fn open(self: &Arc<Self>, role: Role) -> BoxFuture<'static, Result<Reserved, Error>> {
+    fn open(self: &Arc<Self>, role: Role) -> BoxFuture<'static, Result<Arc<Session>, Error>> {
         let (reply, opened) = oneshot::channel();
         self.spawn(actor::open(Arc::clone(self), role, reply));
         let opened = opened.map(|opened| {
-            opened.unwrap_or_else(|_| {
+            let opened = opened.unwrap_or_else(|_| {
                 let message = "the runtime in which these locks were connected has ended";
                 Err(Error::new(ErrorKind::Unavailable).with_message(message))
-            })
+            });
+            opened.map(Opened::take)
         });
         opened.boxed()
     }
@@ -339,16 +323,24 @@ impl Pool {
             if let Some(seat) = self.find_seat(key) {
                 return Ok(seat);
             }
-            let _one = self.opening.lock().await;
+            let asked = self.tick();
+            let mut failure = self.opening.lock().await;
             if let Some(seat) = self.find_seat(key) {
                 return Ok(seat);
             }
-            self.open(Role::Tries).await?;
+            if let Some(failure) = failure.as_ref().filter(|failure| failure.began > asked) {
+                return Err(failure.error.clone());
+            }
+            let began = self.tick();
+            if let Err(error) = self.open(Role::Tries).await {
+                *failure = Some(Failure { began, error: error.clone() });
+                return Err(error);
+            }
         }
     }
 
     /// A session that holds nothing, to wait with (P2). The last one, so that the first stay full.
-    pub(super) async fn waiting_session(self: &Arc<Self>) -> Result<Reserved, Error> {
+    pub(super) async fn waiting_session(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
         let idle = |session: &&Arc<Session>| {
             session.is_usable()
                 && session.place.load.load(Ordering::Relaxed) == 0
@@ -356,7 +348,7 @@ impl Pool {
         };
         let found = self.state().sessions.iter().rev().find(idle).cloned();
         match found {
-            Some(session) => Ok(Reserved::new(self, &session, true)),
+            Some(session) => Ok(session),
             None => self.open(Role::Waits).await,
         }
     }
@@ -408,9 +400,13 @@ impl Pool {
     async fn control(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
         let mut control = self.control.lock().await;
         if let Some(session) = control.as_ref().filter(|session| session.is_usable()) {
-            return Ok(Arc::clone(session));
+            if session.server == self.state().server.identity {
+                return Ok(Arc::clone(session));
+            }
+            // The others have moved to another server, where its numbers mean nothing.
+            session.end(LossReason::Closed);
         }
-        let session = Arc::clone(&self.open(Role::Control).await?.session);
+        let session = self.open(Role::Control).await?;
         *control = Some(Arc::clone(&session));
         Ok(session)
     }

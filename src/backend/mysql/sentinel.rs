@@ -5,16 +5,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::{pool::Pool, wire::Wire};
+use super::{actor::PATIENCE, errors, pool::Pool, wire::Wire};
 use crate::error::Error;
 
 /// Between attempts to connect.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long one sleep at the server is.
-const SLEEP: u64 = 600;
+const SLEEP: Duration = Duration::from_secs(600);
 
 /// Starts it, if there is to be one. It ends with the pool's last user.
 pub(super) fn start(pool: &Arc<Pool>) {
@@ -41,6 +41,10 @@ async fn work(pool: Arc<Pool>) {
 async fn watch(pool: &Pool) -> Result<(), Error> {
     let mut wire = Wire::connect(&pool.address).await?;
     loop {
-        wire.ask(format!("DO SLEEP({SLEEP})")).await?;
+        let slept = timeout(SLEEP + PATIENCE, wire.ask(format!("DO SLEEP({})", SLEEP.as_secs())));
+        // A network that has been cut silently tells nothing, for ever.
+        slept.await.map_err(|e| {
+            errors::gone(&pool.address.place, "no answer from the server").with_source(e)
+        })??;
     }
 }

@@ -53,6 +53,8 @@ pub(super) enum Command {
 pub(super) struct Session {
     /// The server's number for it.
     pub(super) id: u64,
+    /// What the server calls itself.
+    pub(super) server: Option<String>,
     /// When it began to connect, and when it was there, in the order of the whole pool.
     pub(super) opened: [u64; 2],
     commands: mpsc::UnboundedSender<Command>,
@@ -86,6 +88,7 @@ struct Leases {
 impl Session {
     pub(super) fn new(
         id: u64,
+        server: Option<String>,
         opened: [u64; 2],
         sent: Boot,
         validity: Duration,
@@ -93,6 +96,7 @@ impl Session {
     ) -> Self {
         Self {
             id,
+            server,
             opened,
             commands,
             validity,

@@ -7,8 +7,12 @@
 //! * `table`: a row for each name, counted up by the session that holds it, and on the disk before the
 //!   token is used.
 
-use super::name::Hex;
-use crate::{contract::Fencing, token::FencingToken};
+use super::{name::Hex, wire::Refusal};
+use crate::{
+    contract::Fencing,
+    error::{Error, ErrorKind},
+    token::FencingToken,
+};
 
 /// How often a hold goes to another task of this process before other processes have their turn. Four
 /// keep 64 tasks at 4 times the speed of asking the server for each; more would only make others wait.
@@ -24,6 +28,15 @@ pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS keyward_fence \
 
 /// Whether there is one, and it may be read.
 pub(super) const LOOK: &str = "SELECT COUNT(*) FROM keyward_fence WHERE name = ''";
+
+/// What a user is told who is not let look: if it is missing, how to make it.
+pub(super) fn no_table(refusal: Refusal) -> Error {
+    if refusal.error.kind() != ErrorKind::Unsupported {
+        return refusal.error;
+    }
+    let message = format!("{}; fencing=create-table makes it, or {TABLE}", refusal.error);
+    refusal.error.with_message(message)
+}
 
 /// What the granting statement asks for besides: a number and a comma before it, or nothing.
 pub(super) const fn column(fencing: Fencing) -> &'static str {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Decode, MySql, MySqlConnection, Row,
-    mysql::{MySqlConnectOptions, MySqlRow},
+    mysql::{MySqlConnectOptions, MySqlRow, MySqlSslMode},
     raw_sql,
 };
 
@@ -119,6 +119,7 @@ impl Server {
 pub(crate) fn plain(url: &str) -> MySqlConnectOptions {
     let options: MySqlConnectOptions = url.parse().unwrap();
     options
+        .ssl_mode(MySqlSslMode::Disabled) // or a goodbye may fail
         .set_names(false)
         .timezone(None)
         .pipes_as_concat(false)
