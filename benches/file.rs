@@ -41,7 +41,9 @@ mod peers;
 #[path = "file/waiting.rs"]
 mod waiting;
 
-use keyward_benches::report::Report;
+use std::path::Path;
+
+use keyward_benches::{crew::Scratch, report::Report};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -53,7 +55,7 @@ fn main() {
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let words = arguments.into_iter().filter(|argument| !argument.starts_with("--")).collect();
     let mut report = Report::new(quick, words);
-    let scratch = crew::Scratch::new();
+    let scratch = Scratch::new("file", Path::new(env!("CARGO_TARGET_TMPDIR")));
     hot::run(&mut report, scratch.path());
     hot::figures(&mut report);
     handover::run(&mut report, scratch.path());

@@ -1,11 +1,10 @@
-//! The bare system calls: record locks that belong to the open file, clocks, usage, and who is blocked.
+//! The bare system calls: record locks that belong to the open file, usage, and who is blocked.
 
 use std::{
     fs::{self, File},
     io,
     os::unix::fs::MetadataExt,
     path::Path,
-    time::Duration,
 };
 
 use nix::{
@@ -17,7 +16,6 @@ use nix::{
         stat::fstatat,
         time::TimeValLike,
     },
-    time::{ClockId, clock_gettime},
 };
 
 /// The lock file of every contestant that is told a path and not a name.
@@ -63,12 +61,6 @@ pub(crate) fn inode(directory: &File, name: &str) -> io::Result<u64> {
     Ok(fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW)?.st_ino)
 }
 
-/// The nanoseconds of CLOCK_MONOTONIC, which all processes share.
-pub(crate) fn now() -> u64 {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("there is a monotonic clock");
-    Duration::from(time).as_nanos() as u64
-}
-
 /// What this process has used so far.
 #[derive(Clone, Copy)]
 pub(crate) struct Usage {
@@ -110,22 +102,5 @@ impl Watched {
         let ours = list.lines().filter(|line| self.0.iter().any(|inode| line.contains(inode)));
         let (waiting, held): (Vec<&str>, Vec<&str>) = ours.partition(|line| line.contains("->"));
         Ok((held.len(), waiting.len()))
-    }
-}
-
-/// Small numbers that nobody foresees.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new() -> Self {
-        Self(now() | 1)
-    }
-
-    /// Below a bound.
-    pub(crate) const fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
     }
 }

@@ -16,30 +16,31 @@
 use std::{
     future::{Future, IntoFuture},
     hint::spin_loop,
-    io::stdin,
     path::{Path, PathBuf},
     pin::{Pin, pin},
-    process::exit,
     task::Context,
     time::{Duration, Instant},
 };
 
 use futures::task::noop_waker_ref;
 use keyward::Locks;
+use keyward_benches::{
+    clock::{Dice, now},
+    crew::{Outcome, orders, text},
+};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
-    sys::{prctl::set_pdeathsig, signal::Signal},
     unistd::Pid,
 };
 use tokio::{
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    sync::mpsc::UnboundedReceiver,
     task::{JoinSet, unconstrained, yield_now},
     time::sleep,
 };
 
 use crate::{
-    bare::{self, Dice, Watched},
-    peers::{Locker, Outcome, Who, text},
+    bare::{self, Watched},
+    peers::{Locker, Who},
 };
 
 /// The first argument of a child.
@@ -49,12 +50,7 @@ pub(crate) const HIDDEN: &str = "member-of-the-crew";
 pub(crate) fn run(arguments: &[String]) {
     let [who, directory] = arguments else { panic!("WHO DIRECTORY") };
     let who = Who::parse(who).expect("a known one");
-    set_pdeathsig(Signal::SIGKILL).expect("to die with the parent");
-    let (sender, orders) = unbounded_channel();
-    std::thread::spawn(move || {
-        stdin().lines().map_while(Result::ok).try_for_each(|line| sender.send(line)).ok();
-        exit(0);
-    });
+    let orders = orders();
     let directory = PathBuf::from(directory);
     who.runtime().block_on(async {
         let obeyed = tokio::spawn(obey(who, directory, orders)).await;
@@ -75,12 +71,12 @@ async fn obey(who: Who, directory: PathBuf, mut orders: UnboundedReceiver<String
             "acquire" => {
                 println!("waiting");
                 locker.acquire().await?;
-                let at = bare::now();
+                let at = now();
                 println!("{at}");
             }
             "release" => {
                 sleep(Duration::from_micros(number(1)?)).await;
-                let at = bare::now();
+                let at = now();
                 locker.release()?;
                 sleep(Duration::from_millis(1)).await;
                 println!("{at}");
@@ -115,13 +111,13 @@ fn pin_to(cpu: usize) -> Outcome<()> {
 }
 
 async fn churn(locker: &mut Locker, begin: u64, end: u64, hold_us: u64) -> Outcome<()> {
-    sleep(Duration::from_nanos(begin.saturating_sub(bare::now()))).await;
+    sleep(Duration::from_nanos(begin.saturating_sub(now()))).await;
     // The first tenth is for the latecomers.
     let settled = begin + (end - begin) / 10;
     let (mut counted, mut all, before) = (0, 0, bare::usage());
     loop {
         locker.acquire().await?;
-        let at = bare::now();
+        let at = now();
         all += 1;
         counted += u64::from((settled..end).contains(&at));
         if at < end && hold_us > 0 {
@@ -212,7 +208,7 @@ async fn gone(locks: &Locks, directory: &Path, count: u64) -> Outcome<()> {
 }
 
 async fn drops(locks: &Locks, directory: &Path, count: u64) -> Outcome<()> {
-    let (mut dice, mut remained) = (Dice::new(), 0);
+    let (mut dice, mut remained) = (Dice::default(), 0);
     for number in 1..=count {
         let mut wait = Box::pin(locks.lock_named(bare::NAME).into_future());
         // The lock may be granted, if its holder lets go now and then.

@@ -10,12 +10,15 @@ use std::{
     time::Duration,
 };
 
-use keyward_benches::report::{Report, median};
+use keyward_benches::{
+    clock::now,
+    crew::Outcome,
+    report::{Report, median},
+};
 
 use crate::{
-    bare,
-    crew::Member,
-    peers::{Outcome, Who, folder},
+    crew,
+    peers::{Who, folder},
 };
 
 /// So many processes, who sleep so long while they hold the lock, and who they are.
@@ -136,8 +139,8 @@ fn measure(quick: bool, scratch: &Path, crowd: &Crowd, shown: &mut BTreeMap<Key,
 
 fn once(scratch: &Path, crowd: &Crowd, who: Who, seconds: f64) -> Outcome<Shown> {
     let folder = folder(scratch, &format!("churn-{}", crowd.processes), who)?;
-    let mut members = Member::several(who, &folder, crowd.processes)?;
-    let begin = bare::now() + 100_000_000;
+    let mut members = crew::several(who, &folder, crowd.processes)?;
+    let begin = now() + 100_000_000;
     let end = begin + (seconds * 1e9) as u64;
     for member in &mut members {
         member.say(&format!("churn {begin} {end} {}", crowd.hold_us))?;

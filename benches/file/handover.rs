@@ -9,12 +9,15 @@
 
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use keyward_benches::report::{Report, median, percentile};
+use keyward_benches::{
+    clock::Dice,
+    crew::{Outcome, Pair},
+    report::{Report, median, percentile},
+};
 
 use crate::{
-    bare::Dice,
-    crew::Member,
-    peers::{Outcome, Who, folder},
+    crew,
+    peers::{Who, folder},
 };
 
 const NAME: &str = "hand-over";
@@ -56,40 +59,15 @@ const ROWS: [Row; 11] = [
     (Who::DistributedLock, How::Late),
 ];
 
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// Two processes, the first of which has the lock.
-struct Pair([Member; 2]);
-
-impl Pair {
-    fn start(scratch: &Path, (who, how): Row) -> Outcome<Self> {
-        let folder = folder(scratch, &format!("hand-over-{}", how as u8), who)?;
-        let mut pair = [Member::start(who, &folder)?, Member::start(who, &folder)?];
-        if how == How::Apart {
-            for (cpu, member) in pair.iter_mut().enumerate() {
-                member.ask(&format!("pin {cpu}"))?;
-            }
-        }
-        pair[0].say("acquire")?;
-        pair[0].hear(LIMIT)?;
-        pair[0].hear(LIMIT)?;
-        Ok(Self(pair))
-    }
-
-    /// Microseconds.
-    fn hand_over(&mut self, parked: Duration) -> Outcome<f64> {
-        let [holder, waiter] = &mut self.0;
-        waiter.say("acquire")?;
-        waiter.hear(LIMIT)?;
-        // By itself, so that nobody but the two is awake when it lets go.
-        holder.say(&format!("release {}", parked.as_micros()))?;
-        let (released, acquired) = (holder.hear(LIMIT)?, waiter.hear(LIMIT)?);
-        self.0.swap(0, 1);
-        match (&released[..], &acquired[..]) {
-            ([released], [acquired]) => Ok((acquired - released) / 1000.0),
-            _ => Err("no time was told".to_owned()),
+fn pair(scratch: &Path, (who, how): Row) -> Outcome<Pair> {
+    let folder = folder(scratch, &format!("hand-over-{}", how as u8), who)?;
+    let mut members = [crew::start(who, &folder)?, crew::start(who, &folder)?];
+    if how == How::Apart {
+        for (cpu, member) in members.iter_mut().enumerate() {
+            member.ask(&format!("pin {cpu}"))?;
         }
     }
+    Pair::new(members)
 }
 
 /// What the rounds have shown of one.
@@ -122,10 +100,10 @@ pub(crate) fn run(report: &mut Report, scratch: &Path) {
 fn measure(quick: bool, scratch: &Path) -> BTreeMap<Row, Shown> {
     println!("\n{NAME} (us from release to acquisition)");
     let (rounds, woken, polling) = if quick { (3, 30, 6) } else { (10, 40, 15) };
-    let (mut shown, mut dice) = (BTreeMap::<Row, Shown>::new(), Dice::new());
+    let (mut shown, mut dice) = (BTreeMap::<Row, Shown>::new(), Dice::default());
     let mut pairs = Vec::new();
     for row in ROWS {
-        match Pair::start(scratch, row) {
+        match pair(scratch, row) {
             Ok(pair) => pairs.push((row, pair)),
             Err(error) => println!("n/a: {}: {error}", row.0.name()),
         }

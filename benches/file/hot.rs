@@ -12,13 +12,16 @@ use std::{
 
 use distributed_lock_core::traits::DistributedLock;
 use keyward::Locks;
-use keyward_benches::report::{Report, Run};
+use keyward_benches::{
+    clock::per_operation,
+    crew::{Outcome, text},
+    report::{Report, Run, keep_those_that_run},
+};
 use tokio::{runtime::Runtime, task::spawn_blocking};
 
 use crate::{
-    bare,
-    crew::Member,
-    peers::{Outcome, Who, connect, distributed, folder, text},
+    bare, crew,
+    peers::{Who, connect, distributed, folder},
 };
 
 pub(crate) const HOT: &str = "uncontended, one name";
@@ -28,10 +31,6 @@ pub(crate) const OFF: &str = "keyward, fencing=off";
 
 /// Enough that what a process does once, such as opening the queue's files, is little beside them.
 const NAMES: usize = 2000;
-
-fn per_operation(start: Instant, count: usize) -> f64 {
-    start.elapsed().as_nanos() as f64 / count as f64
-}
 
 /// Runs a task to its end, on its runtime.
 fn in_task<T: Send + 'static>(
@@ -64,18 +63,6 @@ pub(crate) fn run(report: &mut Report, scratch: &Path) {
             ours.map(|(fencing, name)| (name, keyward_first(runtime, scratch, fencing, name))),
         );
         report.workload(FIRST, runs);
-    }
-}
-
-fn keep_those_that_run(
-    runs: &mut Vec<Run>,
-    others: impl IntoIterator<Item = (&'static str, Outcome<Run>)>,
-) {
-    for (name, run) in others {
-        match run {
-            Ok(run) => runs.push(run),
-            Err(error) => println!("n/a: {name}: {error}"),
-        }
     }
 }
 
@@ -126,7 +113,7 @@ fn keyward_run(runtime: &'static Runtime, scratch: &Path, fencing: &str) -> Outc
 
 fn python_run(scratch: &Path, who: Who) -> Outcome<Run> {
     let folder = folder(scratch, "hot", who)?;
-    let mut member = Member::start(who, &folder)?;
+    let mut member = crew::start(who, &folder)?;
     Ok((who.name(), Box::new(move |_| member.ask("hot 1000").ok())))
 }
 

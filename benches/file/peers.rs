@@ -1,7 +1,6 @@
 //! Who is measured, in a process of its own: keyward, the bare call, and what people do today.
 
 use std::{
-    fmt,
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,6 +10,7 @@ use std::{
 use distributed_lock_core::traits::{DistributedLock, LockProvider};
 use distributed_lock_file::{FileDistributedLock, FileLockHandle, FileLockProvider};
 use keyward::{Lease, Locks};
+use keyward_benches::crew::{Outcome, text};
 use tokio::{
     runtime::{Builder, Runtime},
     task::spawn_blocking,
@@ -18,13 +18,6 @@ use tokio::{
 };
 
 use crate::bare;
-
-/// What goes wrong here is printed beside the name of whom it happens to.
-pub(crate) type Outcome<T> = Result<T, String>;
-
-pub(crate) fn text(error: impl fmt::Display) -> String {
-    error.to_string().replace('\n', " ")
-}
 
 /// Who takes the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,12 +7,16 @@ use std::{
     time::Duration,
 };
 
-use keyward_benches::report::{Report, median, percentile};
+use keyward_benches::{
+    clock::Dice,
+    crew::{Outcome, text},
+    report::{Report, median, most, percentile},
+};
 
 use crate::{
-    bare::{self, Dice, Watched},
-    crew::Member,
-    peers::{Outcome, Who, folder, text},
+    bare::{self, Watched},
+    crew,
+    peers::{Who, folder},
 };
 
 const WAITING: &str = "waiting";
@@ -85,7 +89,7 @@ fn wait(scratch: &Path, (who, tasks): (Who, u64), seconds: u64) -> Outcome<f64> 
     let folder = folder(scratch, &format!("waiting-{tasks}"), who)?;
     let held = bare::open(&folder).map_err(text)?;
     bare::lock(&held).map_err(text)?;
-    Member::start(who, &folder)?.ask(&format!("wait {tasks} {seconds}"))
+    crew::start(who, &folder)?.ask(&format!("wait {tasks} {seconds}"))
 }
 
 /// The 99th percentile of the milliseconds until a wait is gone, and how many have not gone at all.
@@ -94,12 +98,12 @@ fn cancel(quick: bool, scratch: &Path) -> Outcome<(f64, f64)> {
     let folder = folder(scratch, "cancel", Who::Keyward)?;
     let held = bare::open(&folder).map_err(text)?;
     bare::lock(&held).map_err(text)?;
-    let mut member = Member::start(Who::Keyward, &folder)?;
+    let mut member = crew::start(Who::Keyward, &folder)?;
 
     member.say(&format!("gone {watched}"))?;
     let samples = member.hear(Duration::from_secs(120))?;
     let [p50, p99] = [50, 99].map(|percent| percentile(samples.clone(), percent) / 1e6);
-    let most = samples.iter().copied().fold(0.0, f64::max) / 1e6;
+    let most = most(&samples) / 1e6;
     println!(
         "gone from the kernel's list after p50 {p50:.3} ms, p99 {p99:.3} ms, at most {most:.3} ms"
     );
@@ -110,7 +114,7 @@ fn cancel(quick: bool, scratch: &Path) -> Outcome<(f64, f64)> {
     // With a holder who lets go now and then, so that the lock is granted to waits that are given up.
     let raced = dropped / 5;
     member.say(&format!("drop {raced}"))?;
-    let mut dice = Dice::new();
+    let mut dice = Dice::default();
     let still = loop {
         bare::unlock(&held).map_err(text)?;
         thread::sleep(Duration::from_micros(dice.below(100)));

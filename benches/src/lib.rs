@@ -1,3 +1,6 @@
-//! What the benches beside this folder share: rounds, medians, tables and figures.
+//! What the benches beside this folder share: rounds, medians, tables and figures; the other processes;
+//! and a clock.
 
+pub mod clock;
+pub mod crew;
 pub mod report;

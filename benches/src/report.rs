@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
+use crate::crew::Outcome;
+
 /// What a run has measured.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -41,11 +43,16 @@ impl Report {
     }
 
     /// Runs the rounds of one workload and prints its table. The first contestant is T.
-    pub fn workload(&mut self, workload: &'static str, mut runs: Vec<Run>) {
+    pub fn workload(&mut self, workload: &'static str, runs: Vec<Run>) {
+        self.rounds(workload, if self.quick { 7 } else { 21 }, runs);
+    }
+
+    /// As [`workload`](Self::workload), in so many rounds that count.
+    pub fn rounds(&mut self, workload: &'static str, rounds: usize, mut runs: Vec<Run>) {
         if !self.wants(workload) {
             return;
         }
-        let (warm, rounds) = if self.quick { (1, 7) } else { (2, 21) };
+        let warm = if self.quick { 1 } else { 2 };
         let mut samples: Vec<Vec<f64>> = vec![Vec::new(); runs.len()];
         for round in 0..warm + rounds {
             for turn in 0..runs.len() {
@@ -91,6 +98,24 @@ impl Report {
             println!("{figure}");
         }
     }
+}
+
+/// Adds those who can be measured, and prints why the others cannot.
+pub fn keep_those_that_run(
+    runs: &mut Vec<Run>,
+    others: impl IntoIterator<Item = (&'static str, Outcome<Run>)>,
+) {
+    for (name, run) in others {
+        match run {
+            Ok(run) => runs.push(run),
+            Err(error) => println!("n/a: {name}: {error}"),
+        }
+    }
+}
+
+/// The greatest.
+pub fn most(samples: &[f64]) -> f64 {
+    samples.iter().copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
 /// The one in the middle; not a number if there is none.
