@@ -20,7 +20,7 @@ use super::{
     actor::{Actor, PATIENCE},
     errors::INTERRUPTED,
     name::Hex,
-    server, token,
+    token,
     wait::Wait,
     wire::Answer,
 };
@@ -144,7 +144,7 @@ impl Actor {
         let sql = format!(
             "SELECT CONCAT_WS(',',CONNECTION_ID(),IFNULL(IS_USED_LOCK({key})=CONNECTION_ID(),0))"
         );
-        let answer = server::answered(self.ask(sql).await?)?;
+        let answer = self.ask_until_answered(sql).await?;
         Ok(self.proven_numbers(&answer, sent)? == [Some(1)])
     }
 }
