@@ -154,3 +154,24 @@ fn seconds(until: Option<Instant>) -> u64 {
     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
     left.map_or(SLICE, |left| left.as_secs().saturating_add(2).min(SLICE))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_ends_after_the_limit_and_is_never_long() {
+        let told = |left| seconds(Some(Instant::now() + Duration::from_millis(left)));
+        assert_eq!(told(0), 2);
+        for left in [1, 300, 999, 1_001, 2_500, 57_000] {
+            let told = told(left);
+            assert!(told * 1000 > left && told <= left / 1000 + 2, "{left} ms: {told} s");
+        }
+        for long in [58_500, 61_000, 3_600_000, 1 << 40] {
+            assert_eq!(told(long), SLICE, "{long} ms");
+        }
+        assert_eq!(seconds(None), SLICE);
+        let past = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        assert_eq!(seconds(Some(past)), 2);
+    }
+}
