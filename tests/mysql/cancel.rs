@@ -392,7 +392,7 @@ async fn statements_that_somebody_stops_cost_no_lock() {
         let mut dba = Outsider::new(clients.server).await;
         let stopping = tokio::spawn(async move {
             for round in 0..2_000_u64 {
-                dba.stop(session).await;
+                assert!(dba.stop(session).await, "its session has ended");
                 sleep(Duration::from_micros(round * 7 % 400)).await;
             }
         });

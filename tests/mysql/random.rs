@@ -13,10 +13,12 @@ use std::{
 };
 
 use keyward::{Lease, Locks};
-use sqlx::{AssertSqlSafe, raw_sql};
 use tokio::time::{sleep, timeout};
 
-use crate::{clients::Clients, server::Kind};
+use crate::{
+    clients::{Clients, Outsider},
+    server::Kind,
+};
 
 const OPERATIONS: u64 = 10_000;
 const NAMES: usize = 5;
@@ -171,7 +173,7 @@ async fn hold(dice: &mut Dice) {
 /// A DBA who stops statements: of those who wait, or of any.
 async fn meddle(world: &World, clients: &Clients, mut dice: Dice) -> u32 {
     let mut kills = 0;
-    let mut dba = clients.server.connect().await;
+    let mut dba = Outsider::new(clients.server).await;
     while !world.is_over.load(Ordering::Relaxed) {
         let only = if dice.roll(2) == 0 { "AND STATE = 'User lock'" } else { "" };
         let sql = format!(
@@ -180,9 +182,7 @@ async fn meddle(world: &World, clients: &Clients, mut dice: Dice) -> u32 {
             clients.user()
         );
         if let Some(victim) = clients.server.scalar::<u64>(&sql).await {
-            let kill = AssertSqlSafe(format!("KILL QUERY {victim}"));
-            // It may have gone meanwhile.
-            kills += u32::from(raw_sql(kill).execute(&mut dba).await.is_ok());
+            kills += u32::from(dba.stop(victim).await);
         }
         sleep(dice.micros(20_000)).await;
     }
@@ -238,7 +238,13 @@ fn run(thread: u64, world: &Arc<World>, clients: &Clients, seed: u64) {
     };
     let runtime = builder.worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let backend = clients.backend().await;
+        // Setting up a session may be stopped as well.
+        let backend = loop {
+            match clients.options().connect().await {
+                Ok(backend) => break backend,
+                Err(e) => assert!(e.is_retryable(), "{e}"),
+            }
+        };
         let locks: Vec<_> = (0..2).map(|_| Locks::builder().backend(backend.clone())).collect();
         drop(backend);
         let tasks: Vec<_> = (0..TASKS)

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    errors,
+    errors::{self, INTERRUPTED},
     hold::MySqlHold,
     name::Hex,
     pool::{Pool, Seat},
@@ -44,6 +44,9 @@ const LINGER: Duration = Duration::from_secs(10);
 
 /// How many commands go into one statement at most; each is up to 150 bytes of it.
 const BATCH: usize = 128;
+
+/// How often a statement may be stopped by `KILL QUERY` and asked again.
+const STOPS: u32 = 10;
 
 /// What a session is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -325,8 +328,8 @@ impl Actor {
         }
         sql += ")";
         let sent = Boot::now();
-        let answer = self.ask(sql).await?;
-        self.proven_numbers(&server::answered(answer)?, sent)?;
+        let answer = self.ask_until_answered(sql).await?;
+        self.proven_numbers(&answer, sent)?;
         for (seat, reply) in releases {
             drop(seat);
             if let Some(reply) = reply {
@@ -373,7 +376,7 @@ impl Actor {
         }
         sql += ")";
         let sent = Boot::now();
-        let answer = server::answered(self.ask(sql).await?)?;
+        let answer = self.ask_until_answered(sql).await?;
         let mut numbers = self.proven_numbers(&answer, sent)?.into_iter();
         if let Some(clock) = numbers.next().flatten() {
             self.pool.windows.set_clock(clock);
@@ -425,6 +428,18 @@ impl Actor {
                 Err(gone)
             }
         }
+    }
+
+    /// Asks what may be asked twice, and again if somebody has stopped the statement: that is no reason
+    /// to give up the session and all that it holds.
+    pub(super) async fn ask_until_answered(&mut self, sql: String) -> Result<Answer, Error> {
+        for _ in 0..STOPS {
+            let answer = self.ask(sql.clone()).await?;
+            if answer.refused.as_ref().is_none_or(|refusal| refusal.number != INTERRUPTED) {
+                return server::answered(answer);
+            }
+        }
+        server::answered(self.ask(sql).await?)
     }
 
     pub(super) fn gone(&self, what: &str) -> Error {

@@ -20,7 +20,7 @@ use super::{
     actor::{Actor, PATIENCE},
     errors::INTERRUPTED,
     name::Hex,
-    server, token,
+    token,
     wait::Wait,
     wire::Answer,
 };
@@ -144,7 +144,7 @@ impl Actor {
         let sql = format!(
             "SELECT CONCAT_WS(',',CONNECTION_ID(),IFNULL(IS_USED_LOCK({key})=CONNECTION_ID(),0))"
         );
-        let answer = server::answered(self.ask(sql).await?)?;
+        let answer = self.ask_until_answered(sql).await?;
         Ok(self.proven_numbers(&answer, sent)? == [Some(1)])
     }
 }
@@ -153,4 +153,25 @@ impl Actor {
 fn seconds(until: Option<Instant>) -> u64 {
     let left = until.map(|until| until.saturating_duration_since(Instant::now()));
     left.map_or(SLICE, |left| left.as_secs().saturating_add(2).min(SLICE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_ends_after_the_limit_and_is_never_long() {
+        let told = |left| seconds(Some(Instant::now() + Duration::from_millis(left)));
+        assert_eq!(told(0), 2);
+        for left in [1, 300, 999, 1_001, 2_500, 57_000] {
+            let told = told(left);
+            assert!(told * 1000 > left && told <= left / 1000 + 2, "{left} ms: {told} s");
+        }
+        for long in [58_500, 61_000, 3_600_000, 1 << 40] {
+            assert_eq!(told(long), SLICE, "{long} ms");
+        }
+        assert_eq!(seconds(None), SLICE);
+        let past = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        assert_eq!(seconds(Some(past)), 2);
+    }
 }
