@@ -57,6 +57,8 @@ impl Server {
         let mut command = kind.command();
         command.extend(kind.data_options());
         command.push(format!("--datadir={}", dir.join("data").display()));
+        // A server that starts removes what it takes for its own from there.
+        command.push(format!("--tmpdir={}", dir.display()));
         command.push(format!("--socket={}", dir.join("s").display()));
         command.push(format!("--pid-file={}", dir.join("pid").display()));
         command.push("--bind-address=127.0.0.1".to_owned());
