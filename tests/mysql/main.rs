@@ -1,6 +1,7 @@
 //! Leases on real servers, which the tests start themselves.
 
 mod death;
+mod faults;
 mod harness;
 mod network;
 
