@@ -1,9 +1,9 @@
 //! Fencing tokens, several at once: one for the holder, and one for each hand-over after it.
 //!
 //! * `uuid_short`: the server's `UUID_SHORT()` in the very `SELECT` that grants, which evaluates it
-//!   after the grant. It is seconds since the start of the server's epoch and a counter, so it grows
-//!   over restarts; the topmost byte, the server's number, is cut off. It is shifted to leave room for
-//!   the hand-overs.
+//!   after the grant. It is the second in which the server was started and a counter, so it grows over
+//!   restarts, but for two in one second; the topmost byte, the server's number, is cut off. It is
+//!   shifted to leave room for the hand-overs.
 //! * `table`: a row for each name, counted up by the session that holds it, and on the disk before the
 //!   token is used.
 
