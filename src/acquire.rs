@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::FusedFuture;
+use futures::future::{FusedFuture, join_all};
 use pin_project::pin_project;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -261,14 +261,30 @@ fn begin_one(acquire: Acquire<Lease>, cx: &mut Context<'_>) -> Begun<Lease> {
 fn begin_all(acquire: Acquire<Leases>, _: &mut Context<'_>) -> Begun<Leases> {
     Begun::Waits(Boxed::new(async move {
         let (wait, refusal) = (acquire.wait(), acquire.refusal());
-        let mut leases = Leases::none();
-        let names = match acquire.names {
+        let Acquire { gate, names, mode, .. } = acquire;
+        let names = match names {
             Names::One(name) => vec![name],
             Names::Many(names) => names,
         };
-        let asked = (acquire.mode, wait);
-        for (key, name) in distinct(&acquire.gate, names)? {
-            leases.push(wait_for(&acquire.gate, name, &key, asked, None, refusal).await?);
+        let names = distinct(&gate, names)?;
+        // All are tried at once, which a store on a network may be asked in one breath. Kept are those
+        // before the first that is not free: who waits holds nothing that comes later in the order.
+        let try_one = |(key, name): (&Key, &LockName)| {
+            let (gate, key, name) = (Arc::clone(&gate), Arc::clone(key), name.clone());
+            async move { wait_for(&gate, name, &key, (mode, Wait::No), None, refusal).await }
+        };
+        let mut tried = join_all(names.iter().map(try_one)).await.into_iter();
+        let mut leases = Leases::none();
+        for (key, name) in names {
+            let lease = match tried.next() {
+                Some(Err(e)) if e.kind() == refusal && wait != Wait::No => {
+                    tried = Vec::new().into_iter();
+                    wait_for(&gate, name, &key, (mode, wait), None, refusal).await
+                }
+                Some(tried) => tried,
+                None => wait_for(&gate, name, &key, (mode, wait), None, refusal).await,
+            };
+            leases.push(lease?);
         }
         Ok(leases)
     }))

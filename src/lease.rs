@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, pin::pin, sync::OnceLock, task::Poll};
 
+use futures::future::join_all;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -327,9 +328,11 @@ impl Leases {
     ///
     /// The first error; the others are released all the same.
     pub async fn release(mut self) -> Result<Released, Error> {
+        // Begun in that order, and confirmed as the backend comes to it.
+        let releases = std::mem::take(&mut self.0).into_iter().rev().map(Lease::release);
         let mut outcome = Ok(Released::Released);
-        while let Some(lease) = self.0.pop() {
-            outcome = match (outcome, lease.release().await) {
+        for released in join_all(releases).await {
+            outcome = match (outcome, released) {
                 (Err(first), _) => Err(first),
                 (Ok(Released::WasLost), Ok(_)) => Ok(Released::WasLost),
                 (Ok(_), this) => this,

@@ -1,7 +1,7 @@
-//! Named locks for async Rust: `lock_named("vol-42").await`, across tasks and processes.
+//! Named locks for async Rust: `lock_named("vol-42").await`, across tasks, processes and hosts.
 //!
 //! Async services must not touch one resource twice at once: two tasks that resize one volume, two
-//! processes that write one image. keyward locks the *name* of the resource. The lock is made when it
+//! processes that write one image, two hosts that attach one disk. keyward locks the *name* of the resource. The lock is made when it
 //! is asked for and gone when it is free; there is nothing to declare, to clean up or to poll.
 //!
 //! ```
@@ -15,8 +15,8 @@
 //! assert!(volumes.try_lock_named("vol-42").is_err()); // does not wait
 //! drop(guard); // hands it to the first in the queue
 //!
-//! // Processes: the store is chosen by a URL, and the wait can fail.
-//! let locks = Locks::connect("memory:").await?; // or "file:///var/lib/cinder"
+//! // Processes and hosts: the store is chosen by a URL, and the wait can fail.
+//! let locks = Locks::connect("memory:").await?; // or "file:///var/lib/cinder", "mysql://…"
 //! let lease = locks.lock_named("vol-42").timeout(Duration::from_secs(5)).await?;
 //! lease.run(async { /* work, as long as the lease is held */ }).await?;
 //! lease.release().await?;
@@ -33,7 +33,7 @@
 //! | many resources known by name or id, touched by tasks of one process | [`LockRegistry`] |
 //! | contenders in several processes of one host, Python services among them | [`Locks`], `file:` |
 //! | code that will have them later, or tests of code that has | [`Locks`], `memory:` |
-//! | contenders on several hosts | not this release: leases on MySQL are being built |
+//! | contenders on several hosts, Python services among them | [`Locks`], `mysql:` |
 //! | at most n at once, whoever they are | `tokio::sync::Semaphore` |
 //! | one computation whose result all callers want | a cache with single flight, not a lock |
 //!
@@ -57,16 +57,18 @@
 //!
 //! # Backends
 //!
-//! | | `memory:` | [`file:`](crate::file) |
-//! |---|---|---|
-//! | excludes | tasks of the process | processes of the host, also Python's oslo.concurrency, fasteners and tooz |
-//! | order | of asking | of asking, between processes too; inside one, its tasks in order |
-//! | who waits | sleeps | sleeps; polls on filesystems that are not local |
-//! | shared mode | yes | yes |
-//! | lost when | never | the lock file or its directory is deleted, renamed or replaced |
-//! | loss is told | | within 1 s, mostly at once |
-//! | fencing tokens | grow within the process | grow over processes, crashes and restarts |
-//! | longest name | any | any; up to 255 bytes as it stands |
+//! | | `memory:` | [`file:`](crate::file) | [`mysql:`](crate::mysql) |
+//! |---|---|---|---|
+//! | excludes | tasks of the process | processes of the host, also Python's oslo.concurrency, fasteners and tooz | hosts that use one MySQL or MariaDB server, also Python's tooz |
+//! | order | of asking | of asking, between processes too; inside one, its tasks in order | as `file:` |
+//! | who waits | sleeps | sleeps; polls on filesystems that are not local | sleeps; polls beyond 8 names at once |
+//! | shared mode | yes | yes | no |
+//! | lost when | never | the lock file or its directory is deleted, renamed or replaced | its session is killed, the server restarts, or has not heard of it for 30 s |
+//! | loss is told | | within 1 s, mostly at once | within a heartbeat, 5 s; when cut off, 3 s before others can have it |
+//! | fencing tokens | grow within the process | grow over processes, crashes and restarts | grow over restarts of one server; from a table, over failovers |
+//! | longest name | any | any; up to 255 bytes as it stands | any; up to 64 lower-case characters as it stands |
+//!
+//! [What a lease guarantees](_documentation::leases), until when, and what only the token can do.
 //!
 //! More can be written outside of this crate, on the [`contract`] that these stand on.
 //!
@@ -81,12 +83,14 @@
 //! | feature | default | why it is one |
 //! |---|---|---|
 //! | `file` | yes | the file backend; needs libc and rustix |
+//! | `mysql` | no | the MySQL and MariaDB backend; needs sqlx, some 100 crates |
+//! | `mysql-tls` | no | encryption to such a server, by rustls and the system's certificates |
 //! | `conformance` | no | the contract's test cases, for backends of your own |
 //! | `full` | no | all of them |
 //!
-//! A feature adds API and changes nothing else. `macros`, `mysql`, `mysql-tls`, `cli` and `metrics` are
-//! names that are reserved for what is being built, so that a `Cargo.toml` written today stays as it
-//! is. Without `file`, a `file:` URL is an error that says so.
+//! A feature adds API and changes nothing else. `macros`, `cli` and `metrics` are names that are reserved
+//! for what is being built, so that a `Cargo.toml` written today stays as it is. Without its feature, the
+//! URL of a backend is an error that says so.
 //!
 //! # More
 //!
@@ -160,4 +164,6 @@ pub mod _documentation {
     pub mod changelog {}
     #[doc = include_str!("../DESIGN.md")]
     pub mod design {}
+    #[doc = include_str!("../docs/leases.md")]
+    pub mod leases {}
 }

@@ -31,6 +31,7 @@ use crate::{
 /// | `memory:` | tasks of this process | a [`LockRegistry`](crate::LockRegistry); a namespace of its own |
 /// | `memory:name` | tasks of this process | the same for everybody who names it |
 /// | `file:///dir` | processes of this host | record locks on the files of a directory; see [`file`](crate::file) |
+/// | `mysql://user:password@host/database` | hosts | `GET_LOCK` of a MySQL or MariaDB server; see `keyward::mysql` |
 ///
 /// What a [`Lease`] means is the same for all of them; what each can do beyond that, and how late it
 /// tells of a loss, says its [`capability`](Self::capability).
@@ -320,15 +321,19 @@ impl LocksBuilder {
 
     /// Shares names with peers who poll.
     ///
-    /// Python's lock libraries do not queue: they try, sleep for up to 0.1 s (files), and try again.
+    /// Python's lock libraries do not queue: they try, sleep for up to 0.1 s (files) or 1 s (MySQL), and
+    /// try again.
     /// Between processes that are woken at every release they do not get their turn. With this, once
     /// keyward's processes have used a name for `gap` without leaving it free for that long, they leave
     /// it alone for `gap`. A peer who waits alone and polls more often than that then waits no longer
     /// than two `gap`s and one hold. All processes that lock the name by keyward have to be polite with
     /// the same gap. The price: the name stands idle for up to half of the time under load.
     ///
-    /// For `file:` at least 110 ms, the longest sleep of the pollers and a little; also
-    /// `?polite=150ms` in the URL.
+    /// For `file:` at least 110 ms, the longest sleep of the pollers and a little; for `mysql:` at least
+    /// 1.1 s, where time by the server's clock is cut into windows of two gaps, and in the second half
+    /// of each those stay away who have lately used the name or waited for it. A process that comes to
+    /// a name afresh does not, so where many come rarely, a poller may find it taken once more for each
+    /// that does. Also `?polite=150ms` in the URL.
     pub const fn polite(mut self, gap: Duration) -> Self {
         self.polite = Some(gap);
         self

@@ -1,7 +1,7 @@
 //! The names of locks, and the one rule by which a backend maps those it cannot take as they are.
 //!
 //! [`LockName::encoded`] is a **wire format**: two builds that map one name differently do not exclude
-//! each other. The golden values in `tests/golden.rs` guard it.
+//! each other. The golden values are in the tests of the backends that use it.
 
 use std::{fmt, sync::Arc};
 
@@ -40,7 +40,9 @@ impl LockName {
     /// A name whose bytes go to the backend as they are, or not at all.
     ///
     /// If the backend cannot take them, or another name could then share the lock, locking fails with
-    /// [`ErrorKind::InvalidName`](crate::ErrorKind::InvalidName). A prefix still applies.
+    /// [`ErrorKind::InvalidName`](crate::ErrorKind::InvalidName). A prefix still applies. The exception is
+    /// a store that ignores case for everybody, as MySQL does: names that differ in nothing else are one
+    /// lock there.
     ///
     /// # Examples
     ///

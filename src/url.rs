@@ -23,7 +23,10 @@ pub(crate) struct BackendUrl {
     known: Vec<&'static str>,
 }
 
-#[cfg_attr(not(feature = "file"), allow(dead_code, reason = "memory: has no options"))]
+#[cfg_attr(
+    not(all(feature = "file", feature = "mysql")),
+    allow(dead_code, reason = "not each backend has options of each kind")
+)]
 impl BackendUrl {
     pub(crate) fn parse(url: &str) -> Result<Self, Error> {
         let (scheme, rest) = url.split_once(':').ok_or_else(|| {
@@ -136,7 +139,10 @@ pub(crate) fn bad(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::new(ErrorKind::InvalidUrl).with_message(message)
 }
 
-#[cfg_attr(not(feature = "file"), allow(dead_code, reason = "memory: has no options"))]
+#[cfg_attr(
+    not(all(feature = "file", feature = "mysql")),
+    allow(dead_code, reason = "not each backend has options of each kind")
+)]
 /// A whole number and `ms`, `s`, `m` or `h`.
 fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;

@@ -27,8 +27,8 @@ impl Locks {
     ///
     /// # Errors
     ///
-    /// [`InvalidUrl`](ErrorKind::InvalidUrl) for an unknown scheme or option, with the known ones;
-    /// [`FeatureDisabled`](ErrorKind::FeatureDisabled) for a backend that is not compiled in; and what
+    /// [`InvalidUrl`](crate::ErrorKind::InvalidUrl) for an unknown scheme or option, with the known ones;
+    /// [`FeatureDisabled`](crate::ErrorKind::FeatureDisabled) for a backend that is not compiled in; and what
     /// the backend finds wrong, with how to mend it. No error shows a password.
     ///
     /// # Examples
@@ -69,7 +69,7 @@ impl Locks {
     ///
     /// # Errors
     ///
-    /// [`InvalidUrl`](ErrorKind::InvalidUrl) if `KEYWARD_URL` is not set, or one of them is not UTF-8;
+    /// [`InvalidUrl`](crate::ErrorKind::InvalidUrl) if `KEYWARD_URL` is not set, or one of them is not UTF-8;
     /// else as [`connect`](Self::connect).
     pub async fn from_env() -> Result<Self, Error> {
         let read = |variable| match env::var(variable) {
@@ -133,7 +133,7 @@ impl LocksBuilder {
 
 #[cfg(not(all(feature = "file", feature = "mysql")))]
 fn disabled(scheme: &'static str, feature: &str) -> Error {
-    Error::new(crate::error::ErrorKind::FeatureDisabled)
+    Error::new(crate::ErrorKind::FeatureDisabled)
         .with_backend(scheme)
         .with_message(format!("enable the feature {feature:?} of the crate keyward for such urls"))
 }

@@ -132,7 +132,7 @@ impl Peer {
     }
 
     /// The next answer; blocks.
-    pub(crate) fn answer(&mut self) -> String {
+    pub(crate) fn answer(&self) -> String {
         let answer = self.answers.recv_timeout(Self::PATIENCE);
         answer.unwrap_or_else(|e| panic!("no answer of the other process: {e}"))
     }

@@ -1,11 +1,27 @@
 //! Leases on real servers, which the tests start themselves.
 
+mod blocking;
+mod cancel;
+mod clients;
 mod death;
+mod driver;
+mod facts;
+mod fair;
 mod faults;
 mod harness;
+mod inspect;
+mod kills;
+mod many;
 mod network;
+mod random;
+mod refuse;
+mod session;
+mod share;
+mod time;
 
 #[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/server/mod.rs"]
 mod server;
+#[path = "../support/warnings.rs"]
+mod warnings;

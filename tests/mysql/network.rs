@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions, MySqlConnection, Row, raw_sql};
 use crate::{
     proxy::{Proxy, Target},
     server::{Kind, Server, plain},
+    session::until,
 };
 
 /// So long that what is going to happen would have happened.
@@ -32,11 +33,7 @@ async fn seven(connection: &mut MySqlConnection) -> Result<i64, sqlx::Error> {
 }
 
 async fn until_connections(server: &Server, count: u64) {
-    let begun = Instant::now();
-    while server.connections().await != count {
-        assert!(begun.elapsed() < Duration::from_secs(20), "not {count} connections");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("that number", async || server.connections().await == count).await;
 }
 
 #[tokio::test]
@@ -95,7 +92,7 @@ async fn silence_may_be_on_one_way_only() {
     proxy.silence_to_client();
     let unheard = raw_sql("SELECT GET_LOCK('heard', 0)").execute(&mut deaf);
     tokio::time::timeout(A_WHILE, unheard).await.unwrap_err();
-    assert!(server.holder(b"heard").await.is_some());
+    until("the grant", async || server.holder(b"heard").await.is_some()).await;
     proxy.silence_to_server();
     let unheard = raw_sql("SELECT GET_LOCK('unheard', 0)").execute(&mut dumb);
     tokio::time::timeout(A_WHILE, unheard).await.unwrap_err();

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyward::{Error, Lease, LockName, Locks, Released};
+use keyward::{Error, Lease, LeaseState, LockName, Locks, Released};
 use rustix::fs::{FlockOperation, flock};
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -71,8 +71,8 @@ impl Peer {
                 let builder = Locks::builder().prefix(request.text("prefix"));
                 self.locks = Some(builder.connect(request.text("url")).await?);
                 self.name = Some(match str::from_utf8(request.bytes("name")) {
-                    Ok(name) => name.into(),
-                    Err(_) => LockName::exact(request.bytes("name")),
+                    Ok(name) if !request.has("exact") => name.into(),
+                    _ => LockName::exact(request.bytes("name")),
                 });
                 Ok("ok ".into())
             }
@@ -86,6 +86,13 @@ impl Peer {
                 let released = self.lease.take().unwrap().release().await?;
                 assert_eq!(released, Released::Released);
                 Ok("ok".into())
+            }
+            "lost" => {
+                let lease = self.lease.take().unwrap();
+                let reason = lease.lost().await;
+                assert_eq!(lease.state(), LeaseState::Lost(reason));
+                assert_eq!(lease.release().await?, Released::WasLost);
+                Ok(format!("ok {reason:?}"))
             }
             "loop" => self.repeat(request).await,
             other => panic!("no verb {other}"),

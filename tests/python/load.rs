@@ -14,8 +14,6 @@ use crate::{
     room::{Place, Room},
 };
 
-/// How often each kind of process has to have held the lock before it is enough.
-const OF_EACH_KIND: u64 = 150;
 /// What has not come together by then hangs, or one of them starves.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -30,6 +28,20 @@ pub(crate) fn report(text: &str) {
     io::stderr().write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
+/// Who is on the name, and what has to have happened before it is enough.
+#[derive(Debug)]
+pub(crate) struct Load<'a> {
+    /// Each looping process's kind, and how its loop differs.
+    pub(crate) loopers: &'a [(&'static str, &'static Fields)],
+    /// One of them is killed so often.
+    pub(crate) killed_each: Duration,
+    pub(crate) acquisitions: u64,
+    /// By the processes of one kind.
+    pub(crate) of_each_kind: u64,
+    /// Of processes that hold.
+    pub(crate) deaths: u64,
+}
+
 /// A looping process, and its successors.
 struct Looper {
     /// `kind-number`, and how many have gone before.
@@ -38,30 +50,61 @@ struct Looper {
     peer: Peer,
 }
 
-/// Who loops: its kind, which is the library's name, options of its URL, and how its loop differs.
-const LOOPERS: [(&str, &str, &Fields); 7] = [
-    // They leave time for those who poll, who find the lock free by luck only: nothing wakes them.
-    ("keyward", "", &[("tasks", "3"), ("gap", "6000"), ("shared", "20")]),
-    ("keyward", "", &[("gap", "2500")]),
-    ("keyward", "wait=poll", &[("gap", "2500"), ("shared", "20")]),
-    ("fasteners", "", &[]),
-    ("oslo", "", &[]),
-    ("tooz", "", &[]),
-    ("rw", "", &[("shared", "50")]),
-];
+impl Load<'_> {
+    /// Goes on until it is enough. `start` makes the process of that number in the list, which has
+    /// opened the lock.
+    pub(crate) fn run(&self, title: &str, room: &Room, start: impl Fn(usize) -> Peer) {
+        const STEP: Duration = Duration::from_millis(50);
 
-impl Looper {
-    fn start(room: &Room, oracle: &Oracle, number: usize, lives: u32) -> Self {
-        let (kind, options, differences) = LOOPERS[number];
-        let mut peer = match kind {
-            "keyward" => Peer::keyward(options, room, "", "load"),
-            library => Peer::python(library, room, "", "load"),
+        let mut oracle = Oracle::new(room);
+        let looper = |oracle: &Oracle, number: usize, lives| {
+            let (kind, differences) = self.loopers[number];
+            let mut peer = start(number);
+            let name = format!("{kind}-{number}.{lives}");
+            let request = oracle.request(&name).with("wait", "mixed").with("hold", "300");
+            let request = request.with("dwell", "40000").with("gap", "1000");
+            peer.send(&request.with_all(differences));
+            Looper { name, lives, peer }
         };
-        let name = format!("{kind}-{number}.{lives}");
-        let request = oracle.request(&name).with("wait", "mixed").with("hold", "300");
-        let request = request.with("dwell", "40000").with("gap", "1000");
-        peer.send(&request.with_all(differences));
-        Self { name, lives, peer }
+        let mut loopers: Vec<_> =
+            (0..self.loopers.len()).map(|number| looper(&oracle, number, 0)).collect();
+
+        let (began, mut killed, mut kills) = (Instant::now(), Instant::now(), 0);
+        loop {
+            thread::sleep(STEP);
+            oracle.read();
+            let starved = self.loopers.iter().any(|(kind, ..)| {
+                let held = |tally: &Tally| tally.exclusive + tally.shared;
+                oracle.tallies.get(*kind).is_none_or(|tally| held(tally) < self.of_each_kind)
+            });
+            let killed_holding = oracle.total(|tally| tally.killed_holding);
+            let enough =
+                oracle.acquisitions() >= self.acquisitions && killed_holding >= self.deaths;
+            if (enough && !starved) || began.elapsed() > PATIENCE || !oracle.overlaps.is_empty() {
+                break;
+            }
+            for looper in &loopers {
+                looper.peer.assert_busy();
+            }
+            if killed.elapsed() >= self.killed_each {
+                kills += 1;
+                // By turns whoever stays inside, and whoever has its turn.
+                let dwelling = if kills % 2 == 0 { dwelling(&mut oracle) } else { None };
+                let victim =
+                    loopers.iter().position(|looper| Some(&looper.name) == dwelling.as_ref());
+                let victim = victim.unwrap_or(kills % loopers.len());
+                let Looper { name, lives, peer } = &mut loopers[victim];
+                oracle.kill(name, peer);
+                loopers[victim] = looper(&oracle, victim, *lives + 1);
+                killed = Instant::now();
+            }
+        }
+        let took = began.elapsed();
+        report(&format!("{title} under load, in {took:.1?}: {oracle}"));
+        assert_eq!(oracle.overlaps, [""; 0]);
+        assert_eq!(oracle.disorders, [""; 0]);
+        assert!(oracle.acquisitions() >= self.acquisitions);
+        assert!(took <= PATIENCE, "somebody starves");
     }
 }
 
@@ -75,59 +118,44 @@ fn dwelling(oracle: &mut Oracle) -> Option<String> {
     })
 }
 
+/// On files: a kind is a library's name.
+const LOOPERS: [(&str, &Fields); 7] = [
+    // They leave time for those who poll, who find the lock free by luck only: nothing wakes them.
+    ("keyward", &[("tasks", "3"), ("gap", "6000"), ("shared", "20")]),
+    ("keyward", &[("gap", "2500")]),
+    ("keyward", &[("gap", "2500"), ("shared", "20")]),
+    ("fasteners", &[]),
+    ("oslo", &[]),
+    ("tooz", &[]),
+    ("rw", &[("shared", "50")]),
+];
+
+/// Which of them does without waiting threads.
+const POLLING: usize = 2;
+
 #[test]
 fn at_most_one_holder_on_disk() {
-    under_load_and_kills(Place::Disk, 20_000, 10);
+    on_files(Place::Disk, 20_000, 10);
 }
 
 #[test]
 fn at_most_one_holder_in_memory() {
-    under_load_and_kills(Place::Memory, 5_000, 3);
+    on_files(Place::Memory, 5_000, 3);
 }
 
-/// Until there are so many acquisitions, and so many holders have been killed.
-fn under_load_and_kills(place: Place, acquisitions: u64, deaths: u64) {
+fn on_files(place: Place, acquisitions: u64, deaths: u64) {
     let _machine = machine();
     let room = Room::new(place);
-    let mut oracle = Oracle::new(&room);
-    let mut loopers: Vec<_> =
-        (0..LOOPERS.len()).map(|number| Looper::start(&room, &oracle, number, 0)).collect();
-
-    let began = Instant::now();
-    for round in 1.. {
-        thread::sleep(Duration::from_millis(50));
-        oracle.read();
-        let starved = LOOPERS.iter().any(|(kind, ..)| {
-            let held = |tally: &Tally| tally.exclusive + tally.shared;
-            oracle.tallies.get(*kind).is_none_or(|tally| held(tally) < OF_EACH_KIND)
-        });
-        let killed_holding = oracle.total(|tally| tally.killed_holding);
-        let enough = oracle.acquisitions() >= acquisitions && killed_holding >= deaths;
-        if (enough && !starved) || began.elapsed() > PATIENCE || !oracle.overlaps.is_empty() {
-            break;
+    let killed_each = Duration::from_millis(300);
+    let load = Load { loopers: &LOOPERS, killed_each, acquisitions, of_each_kind: 150, deaths };
+    load.run(&format!("{place:?}"), &room, |number| match LOOPERS[number].0 {
+        "keyward" => {
+            Peer::keyward(if number == POLLING { "wait=poll" } else { "" }, &room, "", "load")
         }
-        for looper in &loopers {
-            looper.peer.assert_busy();
-        }
-        if round % 6 == 0 {
-            // By turns whoever stays inside, and whoever has its turn.
-            let dwelling = if round % 12 == 0 { dwelling(&mut oracle) } else { None };
-            let victim = loopers.iter().position(|looper| Some(&looper.name) == dwelling.as_ref());
-            let victim = victim.unwrap_or(round / 6 % loopers.len());
-            let looper = &mut loopers[victim];
-            oracle.kill(&looper.name, &mut looper.peer);
-            *looper = Looper::start(&room, &oracle, victim, looper.lives + 1);
-        }
-    }
-    let took = began.elapsed();
-    report(&format!("{place:?} under load, in {took:.1?}: {oracle}"));
-    assert_eq!(oracle.overlaps, [""; 0]);
-    assert_eq!(oracle.disorders, [""; 0]);
-    assert!(oracle.acquisitions() >= acquisitions);
-    assert!(took <= PATIENCE, "somebody starves");
+        library => Peer::python(library, &room, "", "load"),
+    });
 
     // Nothing stays behind.
-    drop(loopers);
     for library in ["fasteners", "oslo", "tooz", "rw"] {
         assert!(Peer::python(library, &room, "", "load").could_acquire(TRY, EXCLUSIVE));
     }

@@ -2,11 +2,14 @@
 
 A line is a verb and `field=value` pairs, values percent-encoded; each is answered by one line:
 
-    open library=fasteners|rw|oslo|tooz|none directory= prefix= name=   -> ok PATH
+    open library= place= prefix= name=                                  -> ok PATH
     acquire wait=forever|no|SECONDS mode=exclusive|shared               -> yes | no
     release                                                             -> ok
     loop id= rounds= seconds= wait= hold= dwell= gap= shared= log= witness=
                                                                         -> ok HELD LONGEST_WAIT_MS
+
+The libraries are listed below. The place is a directory, or the URL of a MySQL server, whose locks have
+no path but their name.
 
 Whatever goes wrong is answered by `error …`. The process ends when its stdin does. `peer.py check FILE`
 instead looks whether the packages that a requirements file pins are there.
@@ -119,6 +122,55 @@ class Tooz:
         self.lock.release()
 
 
+class ToozMysql:
+    """A tooz coordinator on a MySQL server, and a new lock of it for each acquisition, as in Cinder."""
+
+    def __init__(self, url, prefix, name):
+        import tenacity
+        from tooz import coordination
+
+        self.gave_up = tenacity.RetryError
+        member = f"member-{os.getpid()}".encode()
+        self.coordinator = coordination.get_coordinator(url, member)
+        self.coordinator.start(start_heart=True)
+        self.path = prefix + name
+
+    def get_lock(self):
+        return self.coordinator.get_lock(os.fsencode(self.path))
+
+    def acquire(self, wait, shared):
+        lock = self.get_lock()
+        try:
+            # A number beyond a second is waited for at the server, all else is polled once a second.
+            gotten = lock.acquire(blocking=True if wait is None else wait or False, shared=shared)
+        except self.gave_up:
+            return False  # what tooz lets through when its time is over
+        if gotten:
+            self.lock = lock
+        return gotten
+
+    def release(self):
+        self.lock.release()
+
+
+class ToozMysqlReused(ToozMysql):
+    """The same with one lock object for all acquisitions, which connects anew for each."""
+
+    def __init__(self, url, prefix, name):
+        super().__init__(url, prefix, name)
+        self.one = super().get_lock()
+
+    def get_lock(self):
+        return self.one
+
+
+class ToozMysqlText(ToozMysql):
+    """The same with the name as text on the wire, which is how PyMySQL sent it before 1.2."""
+
+    def get_lock(self):
+        return self.coordinator.get_lock(self.path)
+
+
 class Nothing:
     """No lock at all, to show that the oracle notices."""
 
@@ -137,6 +189,9 @@ LIBRARIES = {
     "rw": ReaderWriter,
     "oslo": Oslo,
     "tooz": Tooz,
+    "tooz-mysql": ToozMysql,
+    "tooz-mysql-reused": ToozMysqlReused,
+    "tooz-mysql-text": ToozMysqlText,
     "none": Nothing,
 }
 
@@ -203,7 +258,7 @@ def serve():
         fields = {key: unquote(text, errors="surrogateescape") for key, text in fields.items()}
         try:
             if verb == "open":
-                where = fields["directory"], fields["prefix"], fields["name"]
+                where = fields["place"], fields["prefix"], fields["name"]
                 lock = LIBRARIES[fields["library"]](*where)
                 answer = "ok " + quote(os.fsencode(lock.path))
             elif verb == "acquire":

@@ -42,18 +42,26 @@ pub(crate) struct Peer {
     answers: Receiver<String>,
     /// What is the same in each `open`.
     place: Request,
-    /// The lock file, as the Python library says; keyward does not.
+    /// The lock file, as the Python library says; keyward does not. At a server, the name.
     pub(crate) path: PathBuf,
 }
 
 impl Peer {
     /// A Python process that locks by one of the libraries that `peer.py` lists.
     pub(crate) fn python(library: &str, room: &Room, prefix: &str, name: impl AsRef<[u8]>) -> Self {
+        Self::python_at(room.locks().as_os_str().as_bytes(), library, prefix, name)
+    }
+
+    /// The same at a place that is no directory, or in one.
+    pub(crate) fn python_at(
+        place: impl AsRef<[u8]>,
+        library: &str,
+        prefix: &str,
+        name: impl AsRef<[u8]>,
+    ) -> Self {
         let mut command = Command::new(python());
         command.arg(source("peer.py"));
-        let place = Request::new("open")
-            .with("library", library)
-            .with("directory", room.locks().as_os_str().as_bytes());
+        let place = Request::new("open").with("library", library).with("place", place);
         Self::start(command, place, prefix, name)
     }
 
@@ -64,7 +72,12 @@ impl Peer {
         prefix: &str,
         name: impl AsRef<[u8]>,
     ) -> Self {
-        let place = Request::new("open").with("url", room.url(options));
+        Self::keyward_at(&room.url(options), prefix, name)
+    }
+
+    /// The same by the whole URL.
+    pub(crate) fn keyward_at(url: &str, prefix: &str, name: impl AsRef<[u8]>) -> Self {
+        let place = Request::new("open").with("url", url);
         Self::start(keyward_peer::command(), place, prefix, name)
     }
 
@@ -100,6 +113,13 @@ impl Peer {
     pub(crate) fn open_url(&mut self, url: &str, name: impl AsRef<[u8]>) {
         self.place = Request::new("open").with("url", url);
         self.open("", name);
+    }
+
+    /// Goes on to another name of keyward's, which is to reach the backend as it is, or not at all.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn open_exactly(&mut self, prefix: &str, name: impl AsRef<[u8]>) {
+        self.place = self.place.clone().with("exact", "yes");
+        self.open(prefix, name);
     }
 
     pub(crate) fn send(&mut self, request: &Request) {
@@ -145,6 +165,13 @@ impl Peer {
         assert_eq!(self.ask(&Request::new("release")), "ok");
     }
 
+    /// Waits until keyward says that the lease is lost, and why.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn await_loss(&mut self) -> String {
+        let answer = self.ask(&Request::new("lost"));
+        answer.strip_prefix("ok ").unwrap_or_else(|| panic!("{answer}")).to_owned()
+    }
+
     /// Whether it could have the lock now; leaves it free.
     pub(crate) fn could_acquire(&mut self, wait: &str, mode: &str) -> bool {
         let acquired = self.acquire(wait, mode);
@@ -167,6 +194,12 @@ impl Peer {
             assert!(Instant::now() < end, "{} is never opened", path.display());
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    /// The process, for signals.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn pid(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
     }
 
     /// Ends it by SIGKILL; returns once it is gone, and its locks with it.

@@ -29,6 +29,10 @@ impl Request {
         fields.iter().fold(self, |request, (field, value)| request.with(field, value))
     }
 
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.fields.contains_key(field)
+    }
+
     pub(crate) fn bytes(&self, field: &str) -> &[u8] {
         self.fields.get(field).unwrap_or_else(|| panic!("{} without {field}", self.verb))
     }

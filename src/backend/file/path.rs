@@ -1,4 +1,4 @@
-//! Names to paths: pure, and a **wire format** (`tests/golden.rs`).
+//! Names to paths: pure, and a **wire format** (golden values: `tests/file/names.rs`).
 //!
 //! A path here is relative to the lock directory. Whatever the name, it stays inside: no component of
 //! it is empty, `.` or `..`, none has a NUL or more than 255 bytes, and it does not start with `/`.

@@ -1,5 +1,5 @@
 //! What stands in a lock file: who held it last, and which fencing tokens are taken. A **wire format**
-//! (`tests/golden.rs`).
+//! (golden values: `tests/file/record.rs`).
 //!
 //! The lock is the kernel's and does not need a byte of this; a file that Python has made is empty.
 //! One record of 64 bytes at offset 0, little-endian, written by the exclusive holder only:

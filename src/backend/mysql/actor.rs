@@ -175,6 +175,10 @@ impl Actor {
     /// Until the session is not needed any more, or fails.
     async fn work(&mut self) -> Result<(), Error> {
         loop {
+            // Also before the first command: whoever has it opened may have gone meanwhile.
+            if self.pool.closing.is_cancelled() && self.may_go() {
+                break;
+            }
             let command = tokio::select! {
                 biased;
                 () = self.session.ended.notified() => return Err(self.gone("no answer in time from")),
@@ -184,10 +188,11 @@ impl Actor {
             match command {
                 Some(command) => self.serve(command).await?,
                 None if self.may_go() => break,
-                None => self.beat().await?,
+                None => {}
             }
-            if self.pool.closing.is_cancelled() && self.may_go() {
-                break;
+            // However much there is to do.
+            if self.next_beat <= Instant::now() {
+                self.verify().await?;
             }
         }
         if let Some(wire) = self.wire.take() {
@@ -380,10 +385,6 @@ impl Actor {
         }
         self.next_beat = Instant::now() + self.pool.options.heartbeat_or_default();
         Ok(())
-    }
-
-    async fn beat(&mut self) -> Result<(), Error> {
-        self.verify().await
     }
 
     /// The numbers of an answer but the first, which has to be our session's (A3).

@@ -70,7 +70,7 @@
 //! # Fencing
 //!
 //! `uuid_short` costs nothing and grows on one server, over restarts, as long as its clock is not set
-//! back; not when another server takes its place. `table` counts in a table of the database, on the
+//! back and it does not start twice in one second; not when another server takes its place. `table` counts in a table of the database, on the
 //! disk before a token is used, one more round trip and a commit for each lock. `create-table` makes it
 //! if it is missing; the statement is
 //!
@@ -209,8 +209,8 @@ impl MySqlBackend {
             if request.wait != contract::Wait::No {
                 wanting = waiter.adopt(limit(request.wait));
             }
-            if wanting.is_none() && !waiter.is_wanted() {
-                waiter.over.cancelled().await;
+            if wanting.is_none() {
+                waiter.settled().await;
             }
         }
         let wanting = match wanting {
@@ -377,7 +377,10 @@ async fn first_look(options: &MySqlOptions, address: &wire::Address) -> Result<S
             if options.create_table {
                 server::answered(one.ask(token::TABLE.to_owned()).await?)?;
             }
-            server::answered(one.ask(token::LOOK.to_owned()).await?)?;
+            let looked = one.ask(token::LOOK.to_owned()).await?;
+            if let Some(refusal) = looked.refused {
+                return Err(token::no_table(refusal));
+            }
         }
         one.goodbye().await;
         other.goodbye().await;

@@ -1,7 +1,7 @@
 //! From a name to the bytes that the server locks by, and how they are written into a statement.
 //!
-//! **A wire format**: two programs that map one name differently do not exclude each other. The golden
-//! values in `tests/golden.rs` guard it.
+//! **A wire format**: two programs that map one name differently do not exclude each other. The values
+//! in the tests below are golden.
 //!
 //! 1. A native name stands as it is if every server takes it as it is: then Python services that use
 //!    the same name meet us. Any other is [encoded](LockName::encoded), so that case, accents, length
@@ -106,6 +106,25 @@ mod tests {
             for other in ["Vol", "~x", "a b", "é", "a\0", &"x".repeat(65), "\u{212A}"] {
                 let key = key(other, family).unwrap();
                 assert!(key.starts_with('~') && key.len() <= LONGEST, "{key}");
+            }
+        }
+    }
+
+    /// Never to be changed: what is deployed locks by them.
+    #[test]
+    fn golden() {
+        for (name, expected) in [
+            ("vol-42", "vol-42"),
+            ("pool/vol_1@host:3", "pool/vol_1@host:3"),
+            ("pool/vol 42", "~pool_vol_42.dt5qdhgvv6iu5t2xlxqgqgdh2ruiavj5"),
+            ("cinder-LIN", "~cinder-lin.smxqptvpptepiriimhany24xgpb7zndp"),
+            ("é", "~__.jkmvk7sagpbvhhpc5nsuoiaxzlk7svl7"),
+            ("~x", "~_x.kl5cc44m6ww25mkb73kerhqkpdcwnfcr"),
+            ("a\0b", "~a_b.lgzhdlq3xsy5ghkbskmbp5frn62dt22p"),
+            (&"x".repeat(65), "~xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx.su34l7prebec67ky2jpj5vmd6uwafnhd"),
+        ] {
+            for family in [Family::MariaDb, Family::MySql] {
+                assert_eq!(key(name, family).as_deref(), Ok(expected));
             }
         }
     }

@@ -3,7 +3,9 @@
 //! All polite processes agree on when to leave a name alone without talking to each other: time, by the
 //! *server's* clock, is cut into windows of two gaps, and in the second half of each nobody takes a name
 //! that he has lately used or waited for. A process that comes to a name afresh takes it at any time if
-//! it is free: so a name that is not busy costs no wait.
+//! it is free: so a name that is not busy costs no wait. (The price: with 16 processes that came once in
+//! some seconds for half a second, a poller has waited for three gaps more than the two that one or two
+//! busy processes keep it waiting.)
 
 use std::{
     collections::HashMap,

@@ -1,14 +1,18 @@
 //! Fencing tokens, several at once: one for the holder, and one for each hand-over after it.
 //!
 //! * `uuid_short`: the server's `UUID_SHORT()` in the very `SELECT` that grants, which evaluates it
-//!   after the grant. It is the second in which the server was started and a counter, so it grows over
-//!   restarts, but for two in one second; the topmost byte, the server's number, is cut off. It is
-//!   shifted to leave room for the hand-overs.
+//!   after the grant. It is the second of the server's start and a counter, so it grows over restarts,
+//!   but for a server that has started twice in one second; the topmost byte, the server's number, is
+//!   cut off. It is shifted to leave room for the hand-overs.
 //! * `table`: a row for each name, counted up by the session that holds it, and on the disk before the
 //!   token is used.
 
-use super::name::Hex;
-use crate::{contract::Fencing, token::FencingToken};
+use super::{name::Hex, wire::Refusal};
+use crate::{
+    contract::Fencing,
+    error::{Error, ErrorKind},
+    token::FencingToken,
+};
 
 /// How often a hold goes to another task of this process before other processes have their turn. Four
 /// keep 64 tasks at 4 times the speed of asking the server for each; more would only make others wait.
@@ -16,6 +20,7 @@ pub(super) const HAND_OVERS: u64 = 4;
 
 /// Bits for the hand-overs in a token of the server.
 const BITS: u32 = 3;
+const _: () = assert!(HAND_OVERS < 1 << BITS);
 
 /// How the table is made. 192 bytes are the longest exact name of both families.
 pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS keyward_fence \
@@ -23,6 +28,15 @@ pub(super) const TABLE: &str = "CREATE TABLE IF NOT EXISTS keyward_fence \
 
 /// Whether there is one, and it may be read.
 pub(super) const LOOK: &str = "SELECT COUNT(*) FROM keyward_fence WHERE name = ''";
+
+/// What a user is told who is not let look: if it is missing, how to make it.
+pub(super) fn no_table(refusal: Refusal) -> Error {
+    if refusal.error.kind() != ErrorKind::Unsupported {
+        return refusal.error;
+    }
+    let message = format!("{}; fencing=create-table makes it, or {TABLE}", refusal.error);
+    refusal.error.with_message(message)
+}
 
 /// What the granting statement asks for besides: a number and a comma before it, or nothing.
 pub(super) const fn column(fencing: Fencing) -> &'static str {
@@ -92,6 +106,5 @@ mod tests {
             assert!(seen.is_sorted_by(|a, b| a < b));
             assert!(seen.last().unwrap() < &next.present());
         }
-        const { assert!(HAND_OVERS < 1 << BITS) };
     }
 }

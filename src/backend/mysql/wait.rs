@@ -8,7 +8,10 @@
 //! * **T2** Doomed is final, and so is over; who comes to such a wait waits for its end, and then asks
 //!   anew.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, oneshot},
@@ -25,6 +28,8 @@ pub(super) struct Waiter {
     state: Mutex<State>,
     /// Somebody has lost interest, or found it again.
     pub(super) changed: Notify,
+    /// Somebody has taken it over.
+    adopted: Notify,
     /// The session waits no more.
     pub(super) over: CancellationToken,
 }
@@ -61,8 +66,8 @@ impl Waiter {
     pub(super) fn new(until: Option<Instant>) -> (Arc<Self>, Wanting) {
         let (sender, grant) = oneshot::channel();
         let state = Mutex::new(State::Wanted { grant: sender, until });
-        let (changed, over) = (Notify::new(), CancellationToken::new());
-        let waiter = Arc::new(Self { state, changed, over });
+        let (changed, adopted) = (Notify::new(), Notify::new());
+        let waiter = Arc::new(Self { state, changed, adopted, over: CancellationToken::new() });
         let wanting = Wanting { waiter: Arc::clone(&waiter), grant };
         (waiter, wanting)
     }
@@ -79,11 +84,28 @@ impl Waiter {
         }
         let (sender, grant) = oneshot::channel();
         *state = State::Wanted { grant: sender, until };
+        drop(state);
+        self.adopted.notify_waiters();
         Some(Wanting { waiter: Arc::clone(self), grant })
     }
 
+    /// Waits until it is over, or somebody has taken it over: then it is nobody's leftover.
+    pub(super) async fn settled(&self) {
+        loop {
+            let mut adopted = pin!(self.adopted.notified());
+            adopted.as_mut().enable(); // before looking, or an adoption in between is missed
+            if self.is_wanted() {
+                return;
+            }
+            tokio::select! {
+                () = self.over.cancelled() => return,
+                () = adopted => {}
+            }
+        }
+    }
+
     /// Whether somebody is waiting for it.
-    pub(super) fn is_wanted(&self) -> bool {
+    fn is_wanted(&self) -> bool {
         matches!(*self.state(), State::Wanted { .. })
     }
 

@@ -95,20 +95,29 @@ impl Kind {
         command
     }
 
-    /// Small, so that it starts fast. What a version does not know, it passes over.
-    pub(super) fn data_options(&self) -> impl Iterator<Item = String> {
-        let common = ["innodb-buffer-pool-size=16M", "key-buffer-size=1M", "skip-log-bin"];
+    /// Where the data is, and that it is small, so that a server starts fast. What a version does not
+    /// know, it passes over.
+    pub(super) fn data_options(&self, data: &Path) -> impl Iterator<Item = String> {
         let own: &[&str] = match self.family {
             Family::MariaDb => &[
-                "innodb-log-file-size=4M",
-                "innodb-temp-data-file-path=ibtmp1:5M:autoextend",
-                "aria-pagecache-buffer-size=8M",
+                "--loose-innodb-log-file-size=4M",
+                "--loose-innodb-temp-data-file-path=ibtmp1:5M:autoextend",
+                "--loose-aria-pagecache-buffer-size=8M",
             ],
-            Family::MySql => {
-                &["innodb-redo-log-capacity=8M", "mysqlx=OFF", "secure-file-priv=NULL"]
-            }
+            Family::MySql => &[
+                "--loose-innodb-redo-log-capacity=8M",
+                "--loose-mysqlx=OFF",
+                "--loose-secure-file-priv=NULL",
+            ],
         };
-        common.into_iter().chain(own.iter().copied()).map(|option| format!("--loose-{option}"))
+        let common = ["--innodb-buffer-pool-size=16M", "--key-buffer-size=1M", "--skip-log-bin"];
+        let places = [
+            format!("--datadir={}", data.display()),
+            // Not shared: a server that starts removes the temporary tables of the others.
+            format!("--tmpdir={}", data.with_added_extension("tmp").display()),
+        ];
+        let options = common.into_iter().chain(own.iter().copied()).map(str::to_owned);
+        options.chain(places)
     }
 
     /// The command that fills a data directory and runs the SQL of a file.
@@ -135,7 +144,7 @@ impl Kind {
                 command
             }
         };
-        command.arg(format!("--datadir={}", data.display())).args(self.data_options());
+        command.args(self.data_options(data));
         command
     }
 

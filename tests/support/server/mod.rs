@@ -55,10 +55,7 @@ impl Server {
     pub(crate) fn start_with(kind: &Kind, options: &[&str]) -> Self {
         let dir = new_dir();
         let mut command = kind.command();
-        command.extend(kind.data_options());
-        command.push(format!("--datadir={}", dir.join("data").display()));
-        // A server that starts removes what it takes for its own from there.
-        command.push(format!("--tmpdir={}", dir.display()));
+        command.extend(kind.data_options(&dir.join("data")));
         command.push(format!("--socket={}", dir.join("s").display()));
         command.push(format!("--pid-file={}", dir.join("pid").display()));
         command.push("--bind-address=127.0.0.1".to_owned());
@@ -69,6 +66,7 @@ impl Server {
         let watcher = Mutex::new(Watcher::new(&dir, &command));
         let mut server = Self { family: kind.family(), dir, port: 0, watcher };
         template::copy(&kind.template(), &server.dir.join("data"));
+        fs::create_dir(server.dir.join("data.tmp")).unwrap();
         for _ in 0..20 {
             server.port = free_port();
             match server.try_start() {

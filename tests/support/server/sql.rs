@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Decode, MySql, MySqlConnection, Row,
-    mysql::{MySqlConnectOptions, MySqlRow},
+    mysql::{MySqlConnectOptions, MySqlRow, MySqlSslMode},
     raw_sql,
 };
 
@@ -39,7 +39,7 @@ impl Server {
         };
         let row = tokio::time::timeout(Duration::from_secs(30), row).await;
         let row = row.unwrap_or_else(|_| panic!("the server does not answer: {sql}"));
-        row.unwrap_or_else(|e| panic!("{sql}: {e}"))
+        row.unwrap_or_else(|e| panic!("{sql}: {e:?}\n{}", self.log()))
     }
 
     /// Runs statements; panics if one fails.
@@ -62,7 +62,13 @@ impl Server {
         self.scalar(sql).await.unwrap_or_else(|| panic!("{sql}: NULL"))
     }
 
-    /// A new user with all rights on nothing, as from the internet.
+    /// A counter of the server's, such as `Threads_connected`, where the observer counts too.
+    pub(crate) async fn status(&self, name: &str) -> u64 {
+        let row = self.first(&format!("SHOW GLOBAL STATUS LIKE '{name}'")).await;
+        row.unwrap_or_else(|| panic!("no {name}")).try_get_unchecked(1).unwrap()
+    }
+
+    /// A user who may do nothing but connect, from anywhere.
     pub(crate) async fn create_user(&self, name: &str, password: &str) {
         self.query(&format!("CREATE USER {name} IDENTIFIED BY '{password}'")).await;
     }
@@ -80,10 +86,10 @@ impl Server {
         self.number(&format!("SELECT COUNT(*) {CLIENTS} AND STATE = 'User lock'")).await
     }
 
-    /// How many clients wait in a statement that has this name in it, as text or as `X'…'`.
+    /// How many clients wait in a statement that has this name in it, as `'…'` or as `X'…'`.
     pub(crate) async fn waiters(&self, name: &[u8]) -> u64 {
         let hex = hex(name);
-        let said = format!("LOCATE('{hex}', INFO) OR LOCATE(X'{hex}', INFO)");
+        let said = format!("LOCATE('X''{hex}''', INFO) OR LOCATE(X'27{hex}27', INFO)");
         self.number(&format!("SELECT COUNT(*) {CLIENTS} AND STATE = 'User lock' AND ({said})"))
             .await
     }
@@ -113,6 +119,7 @@ impl Server {
 pub(crate) fn plain(url: &str) -> MySqlConnectOptions {
     let options: MySqlConnectOptions = url.parse().unwrap();
     options
+        .ssl_mode(MySqlSslMode::Disabled) // or a goodbye may fail
         .set_names(false)
         .timezone(None)
         .pipes_as_concat(false)

@@ -43,11 +43,14 @@ fn make(kind: &Kind, data: &Path) {
          GRANT ALL PRIVILEGES ON *.* TO {OBSERVER}@localhost WITH GRANT OPTION;\n"
     );
     fs::write(&sql, text).unwrap();
+    let tmp = data.with_added_extension("tmp");
+    fs::create_dir_all(&tmp).unwrap();
     let output = kind.initialise(data, &sql).output().unwrap();
     let (stdout, stderr) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{kind} makes no data directory:\n{stdout}{stderr}");
     fs::remove_file(sql).unwrap();
+    fs::remove_dir_all(tmp).unwrap();
     // The identity of a MySQL server; each copy makes its own.
     drop(fs::remove_file(data.join("auto.cnf")));
 }
