@@ -21,12 +21,12 @@ use tokio::{
 use super::{
     errors::{self, INTERRUPTED},
     hold::MySqlHold,
-    name::Hex,
     pool::{Pool, Seat},
     server::{self, Server},
     session::{Command, Key, Session},
+    sql::{self, Granted},
     token::{self, Tokens},
-    wire::{Answer, Wire},
+    wire::{Answer, Request, Wire},
 };
 use crate::{
     contract::Fencing,
@@ -281,33 +281,32 @@ impl Actor {
         if releases.is_empty() && tries.is_empty() {
             return Ok(());
         }
-        let statement = Statement::new(&releases, &tries, self.pool.options.fencing);
+        let keys =
+            (releases.iter().map(|(seat, _)| seat.key()), tries.iter().map(|(seat, _)| seat.key()));
+        let request = sql::locks(keys.0, keys.1, self.pool.options.fencing);
         let sent = Boot::now();
-        let answer = self.ask(statement.sql).await?;
+        let answer = self.ask(request).await?;
         if let Some(refusal) = answer.refused {
             return self.recover(releases, tries, &refusal.error).await;
         }
         let mut numbers = self.proven_numbers(&answer, sent)?.into_iter();
         for (seat, reply) in releases {
-            let was_ours = numbers.next() == Some(Some(1));
+            let was_ours = numbers.next() == Some(1);
             drop(seat); // before whoever waits for the reply asks for the name again
             if let Some(reply) = reply {
                 reply.send(was_ours).ok();
             }
         }
-        for (seat, reply) in tries {
-            let granted = numbers.next();
-            let token = match self.pool.options.fencing {
-                Fencing::Server => numbers.next().flatten(),
-                _ => None,
-            };
+        let granted: Vec<_> = numbers.by_ref().take(tries.len()).map(Granted::from).collect();
+        let token = numbers.next();
+        for ((seat, reply), granted) in tries.into_iter().zip(granted) {
             let reply_with = match granted {
-                Some(Some(1)) => self.granted(seat, token).await?.map(Some),
-                Some(Some(0)) => {
+                Granted::Yes => self.granted(seat, token).await?.map(Some),
+                Granted::No => {
                     drop(seat);
                     Ok(None)
                 }
-                _ => Err(self.gone("a lock was neither granted nor refused by")),
+                Granted::Interrupted => Err(self.gone("a try has been interrupted by")),
             };
             drop(reply.send(reply_with)); // nobody there: it goes back
         }
@@ -322,13 +321,9 @@ impl Actor {
         error: &Error,
     ) -> Result<(), Error> {
         let all = releases.iter().map(|(seat, _)| seat).chain(tries.iter().map(|(seat, _)| seat));
-        let mut sql = "SELECT CONCAT_WS(',',CONNECTION_ID()".to_owned();
-        for seat in all {
-            sql += &format!(",IFNULL(RELEASE_LOCK({}),'-')", Hex(seat.key()));
-        }
-        sql += ")";
+        let request = sql::release_all(all.map(Seat::key));
         let sent = Boot::now();
-        let answer = self.ask_until_answered(sql).await?;
+        let answer = self.ask_until_answered(request).await?;
         self.proven_numbers(&answer, sent)?;
         for (seat, reply) in releases {
             drop(seat);
@@ -370,19 +365,14 @@ impl Actor {
     /// Asks whether all locks are ours.
     async fn verify(&mut self) -> Result<(), Error> {
         let held = self.session.held();
-        let mut sql = format!("SELECT CONCAT_WS(',',CONNECTION_ID(),{}", server::CLOCK);
-        for key in &held {
-            sql += &format!(",IFNULL(IS_USED_LOCK({})=CONNECTION_ID(),0)", Hex(key));
-        }
-        sql += ")";
         let sent = Boot::now();
-        let answer = self.ask_until_answered(sql).await?;
+        let answer = self.ask_until_answered(sql::verify(held.iter())).await?;
         let mut numbers = self.proven_numbers(&answer, sent)?.into_iter();
-        if let Some(clock) = numbers.next().flatten() {
+        if let Some(clock) = numbers.next() {
             self.pool.windows.set_clock(clock);
         }
         for key in held {
-            if numbers.next() != Some(Some(1)) {
+            if numbers.next() != Some(1) {
                 self.session.lose(&key);
             }
         }
@@ -391,13 +381,9 @@ impl Actor {
     }
 
     /// The numbers of an answer but the first, which has to be our session's (A3).
-    pub(super) fn proven_numbers(
-        &self,
-        answer: &Answer,
-        sent: Boot,
-    ) -> Result<Vec<Option<u64>>, Error> {
+    pub(super) fn proven_numbers(&self, answer: &Answer, sent: Boot) -> Result<Vec<u64>, Error> {
         let mut numbers = answer.numbers().unwrap_or_default();
-        if numbers.first() != Some(&Some(self.session.id)) {
+        if numbers.first() != Some(&self.session.id) {
             self.session.end(LossReason::NotOwner);
             return Err(self.gone("another session than the one that holds our locks answers from"));
         }
@@ -407,25 +393,25 @@ impl Actor {
     }
 
     /// Asks, and waits for the answer as A2 says.
-    pub(super) async fn ask(&mut self, sql: String) -> Result<Answer, Error> {
-        let session = Arc::clone(&self.session);
-        let gone = self.gone("no answer in time from");
-        let Some(wire) = &mut self.wire else { return Err(gone) };
-        let mut answer = pin!(wire.ask(sql));
+    pub(super) async fn ask(&mut self, request: impl Into<Request>) -> Result<Answer, Error> {
+        let session = &self.session;
+        let gone = || errors::gone(&self.pool.address.place, "no answer in time from the server");
+        let Some(wire) = &mut self.wire else { return Err(gone()) };
+        let mut answer = pin!(wire.ask(request));
         if let Ok(answer) = timeout(PATIENCE, answer.as_mut()).await {
             return answer;
         }
         if !session.suspend() {
-            return Err(gone);
+            return Err(gone());
         }
         tokio::select! {
             biased;
             answer = answer => answer,
-            () = session.ended.notified() => Err(gone),
+            () = session.ended.notified() => Err(gone()),
             // If all that it holds is given up meanwhile, nobody else looks at the clock.
             () = sleep_until(session.valid_until().to_instant()) => {
                 session.end(LossReason::Expired);
-                Err(gone)
+                Err(gone())
             }
         }
     }
@@ -452,33 +438,5 @@ impl Drop for Actor {
     fn drop(&mut self) {
         self.pool.remove(&self.session);
         self.session.end(LossReason::Closed);
-    }
-}
-
-/// Releases and tries, as one `SELECT` of one text.
-struct Statement {
-    sql: String,
-}
-
-impl Statement {
-    fn new(
-        releases: &[(Seat, Option<oneshot::Sender<bool>>)],
-        tries: &[(Seat, Tried)],
-        fencing: Fencing,
-    ) -> Self {
-        let mut sql = "SELECT CONCAT_WS(',',CONNECTION_ID()".to_owned();
-        for (seat, _) in releases {
-            sql += ",IFNULL(RELEASE_LOCK(";
-            Hex(seat.key()).append_to(&mut sql);
-            sql += "),'-')";
-        }
-        for (seat, _) in tries {
-            sql += ",IFNULL(GET_LOCK(";
-            Hex(seat.key()).append_to(&mut sql);
-            sql += ",0),'-')";
-            sql += token::column(fencing);
-        }
-        sql += ")";
-        Self { sql }
     }
 }

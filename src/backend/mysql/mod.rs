@@ -97,6 +97,7 @@ mod queue;
 mod sentinel;
 mod server;
 mod session;
+mod sql;
 mod token;
 mod url;
 mod wait;

@@ -309,7 +309,7 @@ impl MySqlOptions {
             .host(&self.host)
             .port(self.port)
             .username(&self.user)
-            .statement_cache_capacity(0)
+            .statement_cache_capacity(4)
             // Nothing that costs a round trip: names go as hexadecimal digits.
             .set_names(false)
             .timezone(None)

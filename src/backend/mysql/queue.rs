@@ -19,12 +19,11 @@ use tokio::{
 use super::{
     actor::{Actor, PATIENCE},
     errors::INTERRUPTED,
-    name::Hex,
-    token,
+    sql::{self, Granted},
     wait::Wait,
     wire::Answer,
 };
-use crate::{contract::Fencing, deadline::Boot, error::Error};
+use crate::{deadline::Boot, error::Error};
 
 /// How long one wait at the server is at most. The next one goes to the end of the queue.
 const SLICE: u64 = 60;
@@ -73,17 +72,9 @@ impl Actor {
 
     /// One wait at the server.
     async fn stand(&mut self, wait: &Wait, sent: Boot, seconds: u64) -> Result<Waited, Error> {
-        let (key, fencing) = (Hex(&wait.key), self.pool.options.fencing);
-        let token = token::column(fencing);
-        let answer = self
-            .ask_until_unwanted(
-                wait,
-                format!(
-                    "SELECT CONCAT_WS(',',CONNECTION_ID(),IFNULL(GET_LOCK({key},{seconds}),'-'){token})"
-                ),
-                Duration::from_secs(seconds) + PATIENCE,
-            )
-            .await?;
+        let sql = sql::wait(&wait.key, seconds, self.pool.options.fencing);
+        let patience = Duration::from_secs(seconds) + PATIENCE;
+        let answer = self.ask_until_unwanted(wait, sql, patience).await?;
         if let Some(refusal) = answer.refused {
             return Ok(match refusal.number {
                 INTERRUPTED => Waited::Again,
@@ -92,9 +83,8 @@ impl Actor {
             });
         }
         let numbers = self.proven_numbers(&answer, sent)?;
-        Ok(match numbers[..] {
-            [Some(1)] => Waited::Granted(None),
-            [Some(1), number] if fencing == Fencing::Server => Waited::Granted(number),
+        Ok(match numbers.first().copied().map(Granted::from) {
+            Some(Granted::Yes) => Waited::Granted(numbers.get(1).copied()),
             _ => Waited::Again,
         })
     }
@@ -139,13 +129,9 @@ impl Actor {
 
     /// Whether the lock is this session's, which it then holds as of now.
     async fn is_ours(&mut self, wait: &Wait) -> Result<bool, Error> {
-        let key = Hex(&wait.key);
         let sent = Boot::now();
-        let sql = format!(
-            "SELECT CONCAT_WS(',',CONNECTION_ID(),IFNULL(IS_USED_LOCK({key})=CONNECTION_ID(),0))"
-        );
-        let answer = self.ask_until_answered(sql).await?;
-        Ok(self.proven_numbers(&answer, sent)? == [Some(1)])
+        let answer = self.ask_until_answered(sql::verify(std::iter::once(&wait.key))).await?;
+        Ok(self.proven_numbers(&answer, sent)?.last() == Some(&1))
     }
 }
 

@@ -96,9 +96,7 @@ impl Server {
             .expect("a String takes everything");
         let answer = answered(wire.ask(sql).await?)?;
         match answer.numbers().as_deref() {
-            Some(&[Some(id), Some(seconds), Some(clock)]) if seconds == ttl.as_secs() => {
-                Ok(Ready { id, clock })
-            }
+            Some(&[id, seconds, clock]) if seconds == ttl.as_secs() => Ok(Ready { id, clock }),
             _ => Err(refused("it does not keep the wait_timeout that it is told")),
         }
     }
@@ -139,23 +137,22 @@ pub(super) async fn probe(one: &mut Wire, id: u64, other: &mut Wire) -> Result<(
     let [a, b] = ["a", "b"].map(|part| format!("~keyward-probe.{id}.{part}"));
     let (a, b) = (Hex(a.as_bytes()), Hex(b.as_bytes()));
     let take = format!(
-        "SELECT CONCAT_WS(',', IFNULL(GET_LOCK({a},0),'-'), IFNULL(GET_LOCK({b},0),'-'), \
-         IFNULL(IS_USED_LOCK({a})=CONNECTION_ID(),'-'))"
+        "SELECT CONCAT_WS(',', IFNULL(GET_LOCK({a},0),2), IFNULL(GET_LOCK({b},0),2), \
+         IFNULL(IS_USED_LOCK({a})=CONNECTION_ID(),2))"
     );
     let taken = answered(one.ask(take).await?)?.numbers();
-    if taken.as_deref() != Some(&[Some(1), Some(1), Some(1)]) {
+    if taken.as_deref() != Some(&[1, 1, 1]) {
         return Err(refused("a session of it does not hold two named locks at once"));
     }
-    let tried = format!("SELECT CONCAT_WS(',', IFNULL(GET_LOCK({a},0),'-'))");
+    let tried = format!("SELECT CONCAT_WS(',', IFNULL(GET_LOCK({a},0),2))");
     let tried = answered(other.ask(tried).await?)?.numbers();
-    if tried.as_deref() != Some(&[Some(0)]) {
+    if tried.as_deref() != Some(&[0]) {
         return Err(refused("it grants one name to two sessions at once"));
     }
-    let give_back = format!(
-        "SELECT CONCAT_WS(',', IFNULL(RELEASE_LOCK({a}),'-'), IFNULL(RELEASE_LOCK({b}),'-'))"
-    );
+    let give_back =
+        format!("SELECT CONCAT_WS(',', IFNULL(RELEASE_LOCK({a}),2), IFNULL(RELEASE_LOCK({b}),2))");
     let given_back = answered(one.ask(give_back).await?)?.numbers();
-    if given_back.as_deref() != Some(&[Some(1), Some(1)]) {
+    if given_back.as_deref() != Some(&[1, 1]) {
         return Err(refused("it does not give back named locks"));
     }
     Ok(())

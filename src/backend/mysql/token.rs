@@ -38,11 +38,11 @@ pub(super) fn no_table(refusal: Refusal) -> Error {
     refusal.error.with_message(message)
 }
 
-/// What the granting statement asks for besides: a number and a comma before it, or nothing.
+/// What a granting statement asks for in the end: one number for all locks that it grants, and a comma
+/// before it; or nothing.
 pub(super) const fn column(fencing: Fencing) -> &'static str {
     match fencing {
-        // 56 bits.
-        Fencing::Server => ",UUID_SHORT()&72057594037927935",
+        Fencing::Server => ",UUID_SHORT()",
         _ => "",
     }
 }
@@ -65,7 +65,8 @@ pub(super) struct Tokens {
 
 impl Tokens {
     pub(super) const fn of_server(number: u64) -> Self {
-        let first = number << BITS;
+        // Without the topmost byte, the server's number.
+        let first = (number & (u64::MAX >> 8)) << BITS;
         Self { present: first, last: first + HAND_OVERS }
     }
 

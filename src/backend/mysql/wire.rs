@@ -2,21 +2,22 @@
 //!
 //! * **D1** A future of the driver is run to its end, or the connection is dropped with it: what is
 //!   dropped in the middle leaves the connection answering the wrong questions.
-//! * **D2** Only the text protocol, one packet for each request; the first row of the first statement
-//!   is what counts, and whatever follows is read to the end.
+//! * **D2** One packet for each request, since the driver leaves it to the kernel to hold small ones back;
+//!   the first row of the first statement is what counts, and whatever follows is read to the end. What
+//!   is asked most is prepared, once for each connection.
 //! * **D3** Never `ping`, which a proxy answers for the server.
 
 use std::{sync::Arc, time::Duration};
 
-use futures::TryStreamExt;
+use futures::{Stream, TryStreamExt};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Either, Row as _,
-    mysql::{MySqlConnectOptions, MySqlConnection, MySqlRow},
-    raw_sql,
+    mysql::{MySqlConnectOptions, MySqlConnection, MySqlQueryResult, MySqlRow},
+    query, raw_sql,
 };
 use tokio::time::timeout;
 
-use super::errors;
+use super::{errors, name::Hex, session::Key};
 use crate::error::Error;
 
 /// How long saying goodbye may take.
@@ -35,6 +36,31 @@ pub(super) struct Address {
 pub(super) struct Wire {
     connection: MySqlConnection,
     place: Arc<str>,
+    /// A server may be at its limit of prepared statements, and a proxy may have none.
+    prepares: bool,
+}
+
+/// What can be asked.
+pub(super) enum Request {
+    Text(String),
+    /// With a key in the place of its only `?`.
+    About(&'static str, Key),
+}
+
+impl From<String> for Request {
+    fn from(sql: String) -> Self {
+        Self::Text(sql)
+    }
+}
+
+impl Request {
+    /// As one text.
+    fn into_text(self) -> String {
+        match self {
+            Self::Text(sql) => sql,
+            Self::About(sql, key) => sql.replacen('?', &Hex(&key).to_string(), 1),
+        }
+    }
 }
 
 /// A row's columns as text.
@@ -58,14 +84,10 @@ pub(super) struct Refusal {
 }
 
 impl Answer {
-    /// The only cell, as whole numbers that are separated by commas; `-` is none.
-    pub(super) fn numbers(&self) -> Option<Vec<Option<u64>>> {
+    /// The only cell, as whole numbers that are separated by commas.
+    pub(super) fn numbers(&self) -> Option<Vec<u64>> {
         let cell = self.rows.first()?.first()?.as_deref()?;
-        let number = |part: &str| match part {
-            "-" => Some(None),
-            digits => digits.parse().ok().map(Some),
-        };
-        cell.split(',').map(number).collect()
+        cell.split(',').map(|digits| digits.parse().ok()).collect()
     }
 }
 
@@ -73,7 +95,7 @@ impl Wire {
     pub(super) async fn connect(address: &Address) -> Result<Self, Error> {
         let place = Arc::clone(&address.place);
         match timeout(address.connect_timeout, address.driver.connect()).await {
-            Ok(Ok(connection)) => Ok(Self { connection, place }),
+            Ok(Ok(connection)) => Ok(Self { connection, place, prepares: true }),
             Ok(Err(e)) => Err(errors::from_driver(&place, e)),
             Err(e) => Err(errors::gone(&place, "no answer from the server").with_source(e)),
         }
@@ -81,29 +103,23 @@ impl Wire {
 
     /// Sends a request and reads the answer to its end; an error says that the connection is of no
     /// more use.
-    pub(super) async fn ask(&mut self, sql: String) -> Result<Answer, Error> {
-        let mut answer = Answer::default();
-        let mut results = raw_sql(AssertSqlSafe(sql)).fetch_many(&mut self.connection);
-        loop {
-            match results.try_next().await {
-                Ok(Some(Either::Left(done))) => {
-                    if done.last_insert_id() != 0 {
-                        answer.inserted_id = done.last_insert_id();
+    pub(super) async fn ask(&mut self, request: impl Into<Request>) -> Result<Answer, Error> {
+        let request = match request.into() {
+            Request::About(sql, key) if self.prepares => {
+                let rows = query(sql).bind(&*key).fetch(&mut self.connection);
+                let answer = read(&self.place, rows.map_ok(Either::Right)).await?;
+                match &answer.refused {
+                    Some(refusal) if is_unprepared(refusal.number) => {
+                        self.prepares = false;
+                        Request::About(sql, key)
                     }
-                }
-                Ok(Some(Either::Right(row))) => {
-                    answer.rows.push(cells(&row).map_err(|e| errors::from_driver(&self.place, e))?);
-                }
-                Ok(None) => return Ok(answer),
-                Err(e) => {
-                    let number = errors::number(&e).filter(|number| !ends_session(*number));
-                    let error = errors::from_driver(&self.place, e);
-                    let Some(number) = number else { return Err(error) };
-                    answer.refused = Some(Refusal { number, error });
-                    return Ok(answer);
+                    _ => return Ok(answer),
                 }
             }
-        }
+            request => request,
+        };
+        let results = raw_sql(AssertSqlSafe(request.into_text())).fetch_many(&mut self.connection);
+        read(&self.place, results).await
     }
 
     /// Ends the session in good order; to be called with nothing under way (D1).
@@ -111,6 +127,39 @@ impl Wire {
         // What it leaves undone the end of the connection does.
         drop(timeout(GOODBYE, self.connection.close()).await);
     }
+}
+
+/// Reads an answer to its end (D2).
+async fn read(
+    place: &str,
+    mut results: impl Stream<Item = Result<Either<MySqlQueryResult, MySqlRow>, sqlx::Error>> + Unpin,
+) -> Result<Answer, Error> {
+    let mut answer = Answer::default();
+    loop {
+        match results.try_next().await {
+            Ok(Some(Either::Left(done))) => {
+                if done.last_insert_id() != 0 {
+                    answer.inserted_id = done.last_insert_id();
+                }
+            }
+            Ok(Some(Either::Right(row))) => {
+                answer.rows.push(cells(&row).map_err(|e| errors::from_driver(place, e))?);
+            }
+            Ok(None) => return Ok(answer),
+            Err(e) => {
+                let number = errors::number(&e).filter(|number| !ends_session(*number));
+                let error = errors::from_driver(place, e);
+                let Some(number) = number else { return Err(error) };
+                answer.refused = Some(Refusal { number, error });
+                return Ok(answer);
+            }
+        }
+    }
+}
+
+/// It has not been prepared, and so not been done.
+const fn is_unprepared(number: u16) -> bool {
+    matches!(number, 1047 | 1210 | 1243 | 1295 | 1461)
 }
 
 fn cells(row: &MySqlRow) -> Result<Row, sqlx::Error> {
