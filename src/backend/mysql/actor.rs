@@ -170,9 +170,13 @@ impl Actor {
     async fn run(mut self) {
         if let Err(error) = self.work().await {
             tracing::debug!(server = &*self.pool.address.place, %error, "a session has ended");
+            self.session.end(LossReason::Closed); // told before the server can let go
             self.wire = None;
             self.pool.alarm();
         }
+        // What is being sent at this very moment would stay in the channel, and keep it alive.
+        self.commands.close();
+        while self.commands.recv().await.is_some() {}
     }
 
     /// Until the session is not needed any more, or fails.
