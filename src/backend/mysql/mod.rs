@@ -387,7 +387,7 @@ async fn first_look(options: &MySqlOptions, address: &wire::Address) -> Result<S
         Ok(server)
     };
     let late = |e| errors::gone(&address.place, "no answer in time from the server").with_source(e);
-    tokio::time::timeout(2 * address.connect_timeout, look).await.map_err(late)?
+    tokio::time::timeout(address.connect_timeout.saturating_mul(2), look).await.map_err(late)?
 }
 
 impl fmt::Debug for MySqlBackend {

@@ -123,7 +123,7 @@ impl Pool {
         let state =
             State { server, sessions: Vec::new(), seats: HashMap::new(), waits: HashMap::new() };
         Arc::new(Self {
-            waiting: Arc::new(Semaphore::new(options.max_waiters)),
+            waiting: Arc::new(Semaphore::new(options.max_waiters.min(Semaphore::MAX_PERMITS))),
             options,
             address,
             windows: Windows::default(),
