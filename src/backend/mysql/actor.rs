@@ -142,6 +142,7 @@ impl Actor {
         let mut wire = Wire::connect(&pool.address).await?;
         let set_up = async {
             let server = Server::ask(&mut wire).await?;
+            server.check(pool.options.leniency)?; // V3
             let sent = Boot::now();
             let ready = server.prepare(&mut wire, pool.options.ttl).await?;
             Ok((server, sent, ready))
