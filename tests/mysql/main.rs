@@ -14,6 +14,7 @@ mod many;
 mod network;
 mod random;
 mod refuse;
+mod review;
 mod session;
 mod share;
 mod time;

@@ -144,7 +144,7 @@ impl Actor {
             let server = Server::ask(&mut wire).await?;
             server.check(pool.options.leniency)?; // V3
             let sent = Boot::now();
-            let ready = server.prepare(&mut wire, pool.options.ttl).await?;
+            let ready = server.prepare(&mut wire, pool.options.ttl, pool.options.fencing).await?;
             Ok((server, sent, ready))
         };
         let late =
@@ -286,9 +286,9 @@ impl Actor {
         if releases.is_empty() && tries.is_empty() {
             return Ok(());
         }
-        let statement = Statement::new(&releases, &tries, self.pool.options.fencing);
+        let sql = statement(&releases, &tries, self.pool.options.fencing);
         let sent = Boot::now();
-        let answer = self.ask(statement.sql).await?;
+        let answer = self.ask(sql).await?;
         if let Some(refusal) = answer.refused {
             return self.recover(releases, tries, &refusal.error).await;
         }
@@ -300,6 +300,7 @@ impl Actor {
                 reply.send(was_ours).ok();
             }
         }
+        let mut uncounted = None;
         for (seat, reply) in tries {
             let granted = numbers.next();
             let token = match self.pool.options.fencing {
@@ -307,7 +308,17 @@ impl Actor {
                 _ => None,
             };
             let reply_with = match granted {
-                Some(Some(1)) => self.granted(seat, token).await?.map(Some),
+                Some(Some(1)) => {
+                    // What keeps one token from being counted keeps the others, each for a while.
+                    let outcome = match &uncounted {
+                        Some(error) => {
+                            drop(self.take_down(seat, token)?);
+                            Err(Error::clone(error))
+                        }
+                        None => self.granted(seat, token).await?,
+                    };
+                    outcome.inspect_err(|error| uncounted = Some(error.clone())).map(Some)
+                }
                 Some(Some(0)) => {
                     drop(seat);
                     Ok(None)
@@ -355,11 +366,7 @@ impl Actor {
         number: Option<u64>,
     ) -> Result<Result<MySqlHold, Error>, Error> {
         let key = Key::clone(seat.key());
-        let Some(signal) = self.session.begin_lease(&key) else {
-            return Err(self.gone("no answer in time from"));
-        };
-        let tokens = number.map(Tokens::of_server);
-        let hold = MySqlHold::new(Arc::clone(&self.pool), seat, signal, tokens);
+        let hold = self.take_down(seat, number)?;
         if self.pool.options.fencing != Fencing::Durable {
             return Ok(Ok(hold));
         }
@@ -370,6 +377,14 @@ impl Actor {
             None if answer.inserted_id == 0 => Err(self.gone("no token was counted by")),
             None => Ok(hold.with_tokens(Tokens::of_table(answer.inserted_id))),
         })
+    }
+
+    fn take_down(&self, seat: Seat, number: Option<u64>) -> Result<MySqlHold, Error> {
+        let Some(signal) = self.session.begin_lease(seat.key()) else {
+            return Err(self.gone("no answer in time from"));
+        };
+        let tokens = number.map(Tokens::of_server);
+        Ok(MySqlHold::new(Arc::clone(&self.pool), seat, signal, tokens))
     }
 
     /// Asks whether all locks are ours.
@@ -461,29 +476,22 @@ impl Drop for Actor {
 }
 
 /// Releases and tries, as one `SELECT` of one text.
-struct Statement {
-    sql: String,
-}
-
-impl Statement {
-    fn new(
-        releases: &[(Seat, Option<oneshot::Sender<bool>>)],
-        tries: &[(Seat, Tried)],
-        fencing: Fencing,
-    ) -> Self {
-        let mut sql = "SELECT CONCAT_WS(',',CONNECTION_ID()".to_owned();
-        for (seat, _) in releases {
-            sql += ",IFNULL(RELEASE_LOCK(";
-            Hex(seat.key()).append_to(&mut sql);
-            sql += "),'-')";
-        }
-        for (seat, _) in tries {
-            sql += ",IFNULL(GET_LOCK(";
-            Hex(seat.key()).append_to(&mut sql);
-            sql += ",0),'-')";
-            sql += token::column(fencing);
-        }
-        sql += ")";
-        Self { sql }
+fn statement(
+    releases: &[(Seat, Option<oneshot::Sender<bool>>)],
+    tries: &[(Seat, Tried)],
+    fencing: Fencing,
+) -> String {
+    let mut sql = "SELECT CONCAT_WS(',',CONNECTION_ID()".to_owned();
+    for (seat, _) in releases {
+        sql += ",IFNULL(RELEASE_LOCK(";
+        Hex(seat.key()).append_to(&mut sql);
+        sql += "),'-')";
     }
+    for (seat, _) in tries {
+        sql += ",IFNULL(GET_LOCK(";
+        Hex(seat.key()).append_to(&mut sql);
+        sql += ",0),'-')";
+        sql += token::column(fencing);
+    }
+    sql + ")"
 }

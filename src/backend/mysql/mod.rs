@@ -366,12 +366,12 @@ async fn first_look(options: &MySqlOptions, address: &wire::Address) -> Result<S
         let mut one = Wire::connect(address).await?;
         let server = Server::ask(&mut one).await?;
         server.check(options.leniency)?;
-        let id = server.prepare(&mut one, options.ttl).await?.id;
+        let id = server.prepare(&mut one, options.ttl, options.fencing).await?.id;
         let mut other = Wire::connect(address).await?;
         if Server::ask(&mut other).await?.identity != server.identity {
             return Err(server::refused("two connections have reached two servers"));
         }
-        server.prepare(&mut other, options.ttl).await?;
+        server.prepare(&mut other, options.ttl, options.fencing).await?;
         server::probe(&mut one, id, &mut other).await?;
         if options.fencing == Fencing::Durable {
             if options.create_table {
