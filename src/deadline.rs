@@ -11,6 +11,7 @@
 
 use std::{
     io,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
     time::Duration,
@@ -147,7 +148,8 @@ fn work(alarm: &Alarm) {
             }
         }
         for what in late {
-            what.expire(); // not under the mutex: it wakes tasks
+            // Not under the mutex: it wakes tasks. Whoever panics at that does not end the thread.
+            drop(panic::catch_unwind(AssertUnwindSafe(|| what.expire())));
             // It may have moved on at the last moment, and then nobody else has it in mind.
             if let Some(deadline) = what.deadline() {
                 arm(deadline);
