@@ -81,8 +81,10 @@
 //!
 //! # Sessions
 //!
-//! One that stops waits, one for each `locks_per_session` locks held, and one for each name waited for,
-//! up to `max_waiters`. They live on the Tokio runtime in which the locks were connected, and when that
+//! One that stops waits, one for each `locks_per_session` locks that were free when they were asked for,
+//! and one for each name waited for, up to `max_waiters`. A lock cannot leave its session: who has waited
+//! for it keeps the session that has, which takes free locks besides and waits for nothing more. So a
+//! process that holds many locks that all had to be waited for has as many sessions. They live on the Tokio runtime in which the locks were connected, and when that
 //! ends, so do they. A forked child has to connect anew.
 
 mod actor;
