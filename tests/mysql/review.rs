@@ -1,10 +1,13 @@
-//! What a server does behind our back: it is backed up, becomes a replica, stands for another.
+//! What a server does behind our back, what users ask for without measure, and tries in a crowd.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use keyward::{ErrorKind, LeaseState, Locks, Released};
 use sqlx::{AssertSqlSafe, MySqlConnection, raw_sql};
-use tokio::time::sleep;
+use tokio::{sync::Barrier, time::sleep};
 
 use crate::{
     clients::Clients,
@@ -80,5 +83,29 @@ async fn numbers_without_measure_are_no_harm() {
     assert!(waits.await.unwrap_err().is_timed_out());
     sleep(Duration::from_millis(1)).await;
     drop(lease);
+    locks.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_tasks_that_try_the_same_names_one_gets_them() {
+    let clients = Clients::new(Kind::mariadb()).await;
+    let locks = clients.locks("ttl=6").await;
+    let names = [clients.name("a"), clients.name("b")];
+    for round in 0..200 {
+        let barrier = Arc::new(Barrier::new(2));
+        let tries = [(); 2].map(|()| {
+            let (locks, names, barrier) = (locks.clone(), names.clone(), Arc::clone(&barrier));
+            tokio::spawn(async move {
+                barrier.wait().await;
+                let leases = locks.lock_all(names).blocking(false).await;
+                barrier.wait().await;
+                leases.map(drop)
+            })
+        });
+        let tried = futures::future::join_all(tries).await;
+        let won = tried.into_iter().filter(|tried| tried.as_ref().unwrap().is_ok()).count();
+        assert_eq!(won, 1, "round {round}");
+        locks.lock_all(&names).await.unwrap().release().await.unwrap();
+    }
     locks.close().await;
 }
