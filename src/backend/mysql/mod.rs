@@ -70,9 +70,11 @@
 //! # Fencing
 //!
 //! `uuid_short` costs nothing and grows on one server, over restarts, as long as its clock is not set
-//! back and it does not start twice in one second; not when another server takes its place. `table` counts in a table of the database, on the
-//! disk before a token is used, one more round trip and a commit for each lock. `create-table` makes it
-//! if it is missing; the statement is
+//! back and it does not start twice in one second; not when another server takes its place. `table`
+//! counts in a table of the database, on the disk before a token is used, one more round trip and a commit
+//! for each lock. It begins small: after a change from `uuid_short`, tokens are less than those before.
+//! While somebody has locked the table, or the server for a backup, names that are asked for are not to
+//! be had; what is held stays held. `create-table` makes the table if it is missing; the statement is
 //!
 //! ```sql
 //! CREATE TABLE IF NOT EXISTS keyward_fence
@@ -84,8 +86,11 @@
 //! One that stops waits, one for each `locks_per_session` locks that were free when they were asked for,
 //! and one for each name waited for, up to `max_waiters`. A lock cannot leave its session: who has waited
 //! for it keeps the session that has, which takes free locks besides and waits for nothing more. So a
-//! process that holds many locks that all had to be waited for has as many sessions. They live on the Tokio runtime in which the locks were connected, and when that
-//! ends, so do they. A forked child has to connect anew.
+//! process that holds many locks that all had to be waited for has as many sessions.
+//!
+//! They live on the Tokio runtime in which the locks were connected, and when that ends, so do they. A
+//! forked child has to connect anew; as long as it lives and has not started another program, a parent
+//! that is *killed* leaves its locks for the ttl.
 
 mod actor;
 mod errors;
@@ -127,7 +132,8 @@ use crate::{
     url::BackendUrl,
 };
 
-/// The backend of `mysql:` URLs; made by [`MySqlOptions::connect`]. Clones are the same sessions.
+/// The backend of `mysql:` URLs; made by [`MySqlOptions::connect`]. Clones are the same sessions: closing
+/// one of them ends those, once none holds anything.
 #[derive(Clone)]
 pub struct MySqlBackend(Arc<User>);
 
