@@ -274,17 +274,25 @@ fn begin_all(acquire: Acquire<Leases>, _: &mut Context<'_>) -> Begun<Leases> {
             async move { wait_for(&gate, name, &key, (mode, Wait::No), None, refusal).await }
         };
         let mut tries = Vec::new();
-        for name in &names {
-            let mut tried = Box::pin(maybe_done(try_one(name)));
-            poll_fn(|cx| Poll::Ready(tried.as_mut().poll(cx).is_ready())).await;
-            // Where that is known at once, the next ones are left to whoever has this one: of two who
-            // try the same names, each could stand in the other's way.
-            let is_last = matches!(tried.as_mut().output_mut(), Some(Err(_)));
-            tries.push(tried);
-            if is_last {
-                break;
+        poll_fn(|cx| {
+            if !tries.is_empty() {
+                return Poll::Ready(()); // they have been begun, and one has been woken
             }
-        }
+            let mut waits = false;
+            for name in &names {
+                let mut tried = Box::pin(maybe_done(try_one(name)));
+                waits |= tried.as_mut().poll(cx).is_pending();
+                // Where it is known at once, the next ones are left to whoever has this one: of two who
+                // try the same names, each could stand in the other's way.
+                let is_last = matches!(tried.as_mut().output_mut(), Some(Err(_)));
+                tries.push(tried);
+                if is_last {
+                    break;
+                }
+            }
+            if waits { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
         join_all(tries.iter_mut().map(Pin::as_mut)).await;
         let mut tried = tries.into_iter().filter_map(|mut tried| tried.as_mut().take_output());
         let mut leases = Leases::none();
