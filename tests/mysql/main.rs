@@ -7,6 +7,7 @@ mod death;
 mod driver;
 mod facts;
 mod fair;
+mod faults;
 mod harness;
 mod inspect;
 mod kills;

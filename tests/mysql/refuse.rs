@@ -207,7 +207,6 @@ async fn a_read_only_server_is_refused_unless_allowed() {
         let locks = Locks::connect(url).await.unwrap();
         let _ = locks.lock_named("vol-1").await.unwrap().release().await.unwrap();
         locks.close().await;
-        assert_eq!(server.connections().await, 0);
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) struct Pool {
     state: Mutex<State>,
     /// One opens, and the others find what it has opened, or why it has not.
     opening: AsyncMutex<Option<Failure>>,
-    control: AsyncMutex<Option<Arc<Session>>>,
+    control: AsyncMutex<Control>,
 }
 
 /// An attempt to open a session that has failed, and when it began, in the pool's order. Whoever had
@@ -71,6 +71,21 @@ pub(super) struct Pool {
 struct Failure {
     began: u64,
     error: Error,
+}
+
+impl Failure {
+    /// What it means for whoever asked then.
+    fn since(this: Option<&Self>, asked: u64) -> Result<(), Error> {
+        let failure = this.filter(|failure| failure.began > asked);
+        failure.map_or(Ok(()), |failure| Err(failure.error.clone()))
+    }
+}
+
+/// The control session, or why there is none.
+#[derive(Default)]
+struct Control {
+    session: Option<Arc<Session>>,
+    failure: Option<Failure>,
 }
 
 struct State {
@@ -134,7 +149,7 @@ impl Pool {
             clock: AtomicU64::new(0),
             state: Mutex::new(state),
             opening: AsyncMutex::new(None),
-            control: AsyncMutex::new(None),
+            control: AsyncMutex::default(),
         })
     }
 
@@ -230,7 +245,7 @@ impl Pool {
     fn let_control_go(&self) {
         if self.control_may_go()
             && let Ok(control) = self.control.try_lock()
-            && let Some(control) = control.as_ref()
+            && let Some(control) = control.session.as_ref()
         {
             control.send(Command::Retire);
         }
@@ -335,9 +350,7 @@ impl Pool {
             if let Some(seat) = self.find_seat(key) {
                 return Ok(seat);
             }
-            if let Some(failure) = failure.as_ref().filter(|failure| failure.began > asked) {
-                return Err(failure.error.clone());
-            }
+            Failure::since(failure.as_ref(), asked)?;
             let began = self.tick();
             if let Err(error) = self.open(Role::Tries).await {
                 *failure = Some(Failure { began, error: error.clone() });
@@ -405,17 +418,27 @@ impl Pool {
     // The control session.
 
     async fn control(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
+        let asked = self.tick();
         let mut control = self.control.lock().await;
-        if let Some(session) = control.as_ref().filter(|session| session.is_usable()) {
+        if let Some(session) = control.session.as_ref().filter(|session| session.is_usable()) {
             if session.server == self.state().server.identity {
                 return Ok(Arc::clone(session));
             }
             // The others have moved to another server, where its numbers mean nothing.
             session.end(LossReason::Closed);
         }
-        let session = self.open(Role::Control).await?;
-        *control = Some(Arc::clone(&session));
-        Ok(session)
+        Failure::since(control.failure.as_ref(), asked)?;
+        let began = self.tick();
+        match self.open(Role::Control).await {
+            Ok(session) => {
+                control.session = Some(Arc::clone(&session));
+                Ok(session)
+            }
+            Err(error) => {
+                control.failure = Some(Failure { began, error: error.clone() });
+                Err(error)
+            }
+        }
     }
 
     /// Opens the first sessions.
