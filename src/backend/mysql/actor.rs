@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use super::{
+    batch::{self, Batch, Released, Tried},
     errors::{self, INTERRUPTED},
     hold::MySqlHold,
     name::Hex,
@@ -41,9 +42,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a session stays with nothing to do.
 const LINGER: Duration = Duration::from_secs(10);
-
-/// How many commands go into one statement at most; each is up to 150 bytes of it.
-const BATCH: usize = 128;
 
 /// How often a statement may be stopped by `KILL QUERY` and asked again.
 const STOPS: u32 = 10;
@@ -108,32 +106,6 @@ pub(super) struct Actor {
     role: Role,
     next_beat: Instant,
     idle_since: Instant,
-}
-
-type Tried = oneshot::Sender<Result<Option<MySqlHold>, Error>>;
-
-/// Commands that go into one statement, and those that have one of their own.
-#[derive(Default)]
-struct Batch {
-    releases: Vec<(Seat, Option<oneshot::Sender<bool>>)>,
-    tries: Vec<(Seat, Tried)>,
-    verifies: Vec<Option<oneshot::Sender<()>>>,
-    others: Vec<Command>,
-}
-
-impl Batch {
-    fn add(&mut self, command: Command) {
-        match command {
-            Command::Release(seat, reply) => self.releases.push((seat, reply)),
-            Command::Try(seat, reply) => self.tries.push((seat, reply)),
-            Command::Verify(reply) => self.verifies.push(reply),
-            other => self.others.push(other),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.releases.len() + self.tries.len() >= BATCH
-    }
 }
 
 impl Actor {
@@ -264,8 +236,8 @@ impl Actor {
     /// One statement for all of them.
     async fn lock_and_release(
         &mut self,
-        releases: Vec<(Seat, Option<oneshot::Sender<bool>>)>,
-        mut tries: Vec<(Seat, Tried)>,
+        releases: Vec<Released>,
+        mut tries: Vec<Tried>,
     ) -> Result<(), Error> {
         // The server counts how often a session has locked a name, and grants it again: who asks for
         // what this session holds for somebody else is not to get it. Two of one batch neither.
@@ -286,7 +258,7 @@ impl Actor {
         if releases.is_empty() && tries.is_empty() {
             return Ok(());
         }
-        let sql = statement(&releases, &tries, self.pool.options.fencing);
+        let sql = batch::statement(&releases, &tries, self.pool.options.fencing);
         let sent = Boot::now();
         let answer = self.ask(sql).await?;
         if let Some(refusal) = answer.refused {
@@ -333,11 +305,16 @@ impl Actor {
     /// A statement has failed in the middle. What it may have locked is given back, once more.
     async fn recover(
         &mut self,
-        releases: Vec<(Seat, Option<oneshot::Sender<bool>>)>,
-        tries: Vec<(Seat, Tried)>,
+        releases: Vec<Released>,
+        tries: Vec<Tried>,
         error: &Error,
     ) -> Result<(), Error> {
         let all = releases.iter().map(|(seat, _)| seat).chain(tries.iter().map(|(seat, _)| seat));
+        // The server counts: what is somebody's again already, before its release has got here, would be
+        // taken from him by one release too many.
+        if all.clone().any(|seat| self.session.has_lease(seat.key())) {
+            return Err(self.gone("a release was stopped by"));
+        }
         let mut sql = "SELECT CONCAT_WS(',',CONNECTION_ID()".to_owned();
         for seat in all {
             sql += &format!(",IFNULL(RELEASE_LOCK({}),'-')", Hex(seat.key()));
@@ -473,25 +450,4 @@ impl Drop for Actor {
         self.pool.remove(&self.session);
         self.session.end(LossReason::Closed);
     }
-}
-
-/// Releases and tries, as one `SELECT` of one text.
-fn statement(
-    releases: &[(Seat, Option<oneshot::Sender<bool>>)],
-    tries: &[(Seat, Tried)],
-    fencing: Fencing,
-) -> String {
-    let mut sql = "SELECT CONCAT_WS(',',CONNECTION_ID()".to_owned();
-    for (seat, _) in releases {
-        sql += ",IFNULL(RELEASE_LOCK(";
-        Hex(seat.key()).append_to(&mut sql);
-        sql += "),'-')";
-    }
-    for (seat, _) in tries {
-        sql += ",IFNULL(GET_LOCK(";
-        Hex(seat.key()).append_to(&mut sql);
-        sql += ",0),'-')";
-        sql += token::column(fencing);
-    }
-    sql + ")"
 }

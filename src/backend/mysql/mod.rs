@@ -93,6 +93,7 @@
 //! that is *killed* leaves its locks for the ttl.
 
 mod actor;
+mod batch;
 mod errors;
 mod hold;
 mod inspect;

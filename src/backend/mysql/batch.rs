@@ -1,0 +1,55 @@
+//! What goes into one statement, and the statement.
+
+use tokio::sync::oneshot;
+
+use super::{hold::MySqlHold, name::Hex, pool::Seat, session::Command, token};
+use crate::{contract::Fencing, error::Error};
+
+/// How many commands go into one statement at most; each is up to 430 bytes of it.
+const BATCH: usize = 128;
+
+/// A lock that is given back, and who waits to hear whether it was ours.
+pub(super) type Released = (Seat, Option<oneshot::Sender<bool>>);
+/// A lock that is asked for, and who asks.
+pub(super) type Tried = (Seat, oneshot::Sender<Result<Option<MySqlHold>, Error>>);
+
+/// Commands that go into one statement, and those that have one of their own.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) releases: Vec<Released>,
+    pub(super) tries: Vec<Tried>,
+    pub(super) verifies: Vec<Option<oneshot::Sender<()>>>,
+    pub(super) others: Vec<Command>,
+}
+
+impl Batch {
+    pub(super) fn add(&mut self, command: Command) {
+        match command {
+            Command::Release(seat, reply) => self.releases.push((seat, reply)),
+            Command::Try(seat, reply) => self.tries.push((seat, reply)),
+            Command::Verify(reply) => self.verifies.push(reply),
+            other => self.others.push(other),
+        }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.releases.len() + self.tries.len() >= BATCH
+    }
+}
+
+/// Releases and tries, as one `SELECT` of one text.
+pub(super) fn statement(releases: &[Released], tries: &[Tried], fencing: Fencing) -> String {
+    let mut sql = "SELECT CONCAT_WS(',',CONNECTION_ID()".to_owned();
+    for (seat, _) in releases {
+        sql += ",IFNULL(RELEASE_LOCK(";
+        Hex(seat.key()).append_to(&mut sql);
+        sql += "),'-')";
+    }
+    for (seat, _) in tries {
+        sql += ",IFNULL(GET_LOCK(";
+        Hex(seat.key()).append_to(&mut sql);
+        sql += ",0),'-')";
+        sql += token::column(fencing);
+    }
+    sql + ")"
+}
