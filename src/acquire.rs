@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{FusedFuture, join_all};
+use futures::future::{FusedFuture, join_all, maybe_done};
 use pin_project::pin_project;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -273,12 +273,33 @@ fn begin_all(acquire: Acquire<Leases>, _: &mut Context<'_>) -> Begun<Leases> {
             let (gate, key, name) = (Arc::clone(&gate), Arc::clone(key), name.clone());
             async move { wait_for(&gate, name, &key, (mode, Wait::No), None, refusal).await }
         };
-        let mut tried = join_all(names.iter().map(try_one)).await.into_iter();
+        let mut tries = Vec::new();
+        poll_fn(|cx| {
+            if !tries.is_empty() {
+                return Poll::Ready(()); // they have been begun, and one has been woken
+            }
+            let mut waits = false;
+            for name in &names {
+                let mut tried = Box::pin(maybe_done(try_one(name)));
+                waits |= tried.as_mut().poll(cx).is_pending();
+                // Where it is known at once, the next ones are left to whoever has this one: of two who
+                // try the same names, each could stand in the other's way.
+                let is_last = matches!(tried.as_mut().output_mut(), Some(Err(_)));
+                tries.push(tried);
+                if is_last {
+                    break;
+                }
+            }
+            if waits { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        join_all(tries.iter_mut().map(Pin::as_mut)).await;
+        let mut tried = tries.into_iter().filter_map(|mut tried| tried.as_mut().take_output());
         let mut leases = Leases::none();
         for (key, name) in names {
             let lease = match tried.next() {
                 Some(Err(e)) if e.kind() == refusal && wait != Wait::No => {
-                    tried = Vec::new().into_iter();
+                    tried.by_ref().for_each(drop);
                     wait_for(&gate, name, &key, (mode, wait), None, refusal).await
                 }
                 Some(tried) => tried,

@@ -1,8 +1,9 @@
 //! Named locks for async Rust: `lock_named("vol-42").await`, across tasks, processes and hosts.
 //!
 //! Async services must not touch one resource twice at once: two tasks that resize one volume, two
-//! processes that write one image, two hosts that attach one disk. keyward locks the *name* of the resource. The lock is made when it
-//! is asked for and gone when it is free; there is nothing to declare, to clean up or to poll.
+//! processes that write one image, two hosts that attach one disk. keyward locks the *name* of the
+//! resource. The lock is made when it is asked for and gone when it is free; there is nothing to declare,
+//! to clean up or to poll.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), keyward::Error> {

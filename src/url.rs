@@ -111,8 +111,10 @@ impl BackendUrl {
     /// Refuses whatever has not been taken.
     pub(crate) fn finish(self) -> Result<(), Error> {
         let Some((name, _)) = self.options.first() else { return Ok(()) };
-        // Behind a user and a password, a question mark may have been a part of the latter.
-        let name = if self.rest.contains('@') { "…" } else { name };
+        // Where there is a user and a password, a question mark may have been a part of the latter.
+        let has_at = |(name, value): &(String, String)| name.contains('@') || value.contains('@');
+        let may_be = self.rest.contains('@') || self.options.iter().any(has_at);
+        let name = if may_be { "…" } else { name };
         let known = match &*self.known {
             [] => "none".to_owned(),
             known => known.join(", "),
@@ -170,6 +172,17 @@ mod tests {
         assert_eq!(url.option("z"), None);
         assert_eq!(url.duration("d").unwrap(), Some(Duration::from_millis(150)));
         url.finish().unwrap();
+    }
+
+    #[test]
+    fn what_may_be_a_part_of_a_password_is_not_told() {
+        for url in ["mysql://root:1?hunter2=x@h/", "mysql://root:1?x=1&hunter2=y@h/"] {
+            let mut url = BackendUrl::parse(url).unwrap();
+            url.option("x");
+            if let Err(error) = url.finish() {
+                assert!(!error.to_string().contains("hunter2"), "{error}");
+            }
+        }
     }
 
     #[test]

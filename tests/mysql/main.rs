@@ -15,6 +15,7 @@ mod many;
 mod network;
 mod random;
 mod refuse;
+mod review;
 mod session;
 mod share;
 mod time;

@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use super::{
+    batch::{self, Batch, Released, Tried},
     errors::{self, INTERRUPTED},
     hold::MySqlHold,
     pool::{Pool, Seat},
@@ -41,9 +42,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a session stays with nothing to do.
 const LINGER: Duration = Duration::from_secs(10);
-
-/// How many commands go into one statement at most; each is up to 150 bytes of it.
-const BATCH: usize = 128;
 
 /// How often a statement may be stopped by `KILL QUERY` and asked again.
 const STOPS: u32 = 10;
@@ -110,40 +108,15 @@ pub(super) struct Actor {
     idle_since: Instant,
 }
 
-type Tried = oneshot::Sender<Result<Option<MySqlHold>, Error>>;
-
-/// Commands that go into one statement, and those that have one of their own.
-#[derive(Default)]
-struct Batch {
-    releases: Vec<(Seat, Option<oneshot::Sender<bool>>)>,
-    tries: Vec<(Seat, Tried)>,
-    verifies: Vec<Option<oneshot::Sender<()>>>,
-    others: Vec<Command>,
-}
-
-impl Batch {
-    fn add(&mut self, command: Command) {
-        match command {
-            Command::Release(seat, reply) => self.releases.push((seat, reply)),
-            Command::Try(seat, reply) => self.tries.push((seat, reply)),
-            Command::Verify(reply) => self.verifies.push(reply),
-            other => self.others.push(other),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.releases.len() + self.tries.len() >= BATCH
-    }
-}
-
 impl Actor {
     async fn connect(pool: Arc<Pool>, role: Role) -> Result<Self, Error> {
         let began = pool.tick();
         let mut wire = Wire::connect(&pool.address).await?;
         let set_up = async {
             let server = Server::ask(&mut wire).await?;
+            server.check(pool.options.leniency)?; // V3
             let sent = Boot::now();
-            let ready = server.prepare(&mut wire, pool.options.ttl).await?;
+            let ready = server.prepare(&mut wire, pool.options.ttl, pool.options.fencing).await?;
             Ok((server, sent, ready))
         };
         let late =
@@ -170,9 +143,13 @@ impl Actor {
     async fn run(mut self) {
         if let Err(error) = self.work().await {
             tracing::debug!(server = &*self.pool.address.place, %error, "a session has ended");
+            self.session.end(LossReason::Closed); // told before the server can let go
             self.wire = None;
             self.pool.alarm();
         }
+        // What is being sent at this very moment would stay in the channel, and keep it alive.
+        self.commands.close();
+        while self.commands.recv().await.is_some() {}
     }
 
     /// Until the session is not needed any more, or fails.
@@ -259,8 +236,8 @@ impl Actor {
     /// One statement for all of them.
     async fn lock_and_release(
         &mut self,
-        releases: Vec<(Seat, Option<oneshot::Sender<bool>>)>,
-        mut tries: Vec<(Seat, Tried)>,
+        releases: Vec<Released>,
+        mut tries: Vec<Tried>,
     ) -> Result<(), Error> {
         // The server counts how often a session has locked a name, and grants it again: who asks for
         // what this session holds for somebody else is not to get it. Two of one batch neither.
@@ -281,9 +258,7 @@ impl Actor {
         if releases.is_empty() && tries.is_empty() {
             return Ok(());
         }
-        let keys =
-            (releases.iter().map(|(seat, _)| seat.key()), tries.iter().map(|(seat, _)| seat.key()));
-        let request = sql::locks(keys.0, keys.1, self.pool.options.fencing);
+        let request = batch::request(&releases, &tries, self.pool.options.fencing);
         let sent = Boot::now();
         let answer = self.ask(request).await?;
         if let Some(refusal) = answer.refused {
@@ -299,9 +274,20 @@ impl Actor {
         }
         let granted: Vec<_> = numbers.by_ref().take(tries.len()).map(Granted::from).collect();
         let token = numbers.next();
+        let mut uncounted = None;
         for ((seat, reply), granted) in tries.into_iter().zip(granted) {
             let reply_with = match granted {
-                Granted::Yes => self.granted(seat, token).await?.map(Some),
+                Granted::Yes => {
+                    // What keeps one token from being counted keeps the others, each for a while.
+                    let outcome = match &uncounted {
+                        Some(error) => {
+                            drop(self.take_down(seat, token)?);
+                            Err(Error::clone(error))
+                        }
+                        None => self.granted(seat, token).await?,
+                    };
+                    outcome.inspect_err(|error| uncounted = Some(error.clone())).map(Some)
+                }
                 Granted::No => {
                     drop(seat);
                     Ok(None)
@@ -316,11 +302,16 @@ impl Actor {
     /// A statement has failed in the middle. What it may have locked is given back, once more.
     async fn recover(
         &mut self,
-        releases: Vec<(Seat, Option<oneshot::Sender<bool>>)>,
-        tries: Vec<(Seat, Tried)>,
+        releases: Vec<Released>,
+        tries: Vec<Tried>,
         error: &Error,
     ) -> Result<(), Error> {
         let all = releases.iter().map(|(seat, _)| seat).chain(tries.iter().map(|(seat, _)| seat));
+        // The server counts: what is somebody's again already, before its release has got here, would be
+        // taken from him by one release too many.
+        if all.clone().any(|seat| self.session.has_lease(seat.key())) {
+            return Err(self.gone("a release was stopped by"));
+        }
         let request = sql::release_all(all.map(Seat::key));
         let sent = Boot::now();
         let answer = self.ask_until_answered(request).await?;
@@ -345,11 +336,7 @@ impl Actor {
         number: Option<u64>,
     ) -> Result<Result<MySqlHold, Error>, Error> {
         let key = Key::clone(seat.key());
-        let Some(signal) = self.session.begin_lease(&key) else {
-            return Err(self.gone("no answer in time from"));
-        };
-        let tokens = number.map(Tokens::of_server);
-        let hold = MySqlHold::new(Arc::clone(&self.pool), seat, signal, tokens);
+        let hold = self.take_down(seat, number)?;
         if self.pool.options.fencing != Fencing::Durable {
             return Ok(Ok(hold));
         }
@@ -360,6 +347,14 @@ impl Actor {
             None if answer.inserted_id == 0 => Err(self.gone("no token was counted by")),
             None => Ok(hold.with_tokens(Tokens::of_table(answer.inserted_id))),
         })
+    }
+
+    fn take_down(&self, seat: Seat, number: Option<u64>) -> Result<MySqlHold, Error> {
+        let Some(signal) = self.session.begin_lease(seat.key()) else {
+            return Err(self.gone("no answer in time from"));
+        };
+        let tokens = number.map(Tokens::of_server);
+        Ok(MySqlHold::new(Arc::clone(&self.pool), seat, signal, tokens))
     }
 
     /// Asks whether all locks are ours.

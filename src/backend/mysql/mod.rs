@@ -70,9 +70,11 @@
 //! # Fencing
 //!
 //! `uuid_short` costs nothing and grows on one server, over restarts, as long as its clock is not set
-//! back and it does not start twice in one second; not when another server takes its place. `table` counts in a table of the database, on the
-//! disk before a token is used, one more round trip and a commit for each lock. `create-table` makes it
-//! if it is missing; the statement is
+//! back and it does not start twice in one second; not when another server takes its place. `table`
+//! counts in a table of the database, on the disk before a token is used, one more round trip and a commit
+//! for each lock. It begins small: after a change from `uuid_short`, tokens are less than those before.
+//! While somebody has locked the table, or the server for a backup, names that are asked for are not to
+//! be had; what is held stays held. `create-table` makes the table if it is missing; the statement is
 //!
 //! ```sql
 //! CREATE TABLE IF NOT EXISTS keyward_fence
@@ -81,11 +83,17 @@
 //!
 //! # Sessions
 //!
-//! One that stops waits, one for each `locks_per_session` locks held, and one for each name waited for,
-//! up to `max_waiters`. They live on the Tokio runtime in which the locks were connected, and when that
-//! ends, so do they. A forked child has to connect anew.
+//! One that stops waits, one for each `locks_per_session` locks that were free when they were asked for,
+//! and one for each name waited for, up to `max_waiters`. A lock cannot leave its session: who has waited
+//! for it keeps the session that has, which takes free locks besides and waits for nothing more. So a
+//! process that holds many locks that all had to be waited for has as many sessions.
+//!
+//! They live on the Tokio runtime in which the locks were connected, and when that ends, so do they. A
+//! forked child has to connect anew; as long as it lives and has not started another program, a parent
+//! that is *killed* leaves its locks for the ttl.
 
 mod actor;
+mod batch;
 mod errors;
 mod hold;
 mod inspect;
@@ -126,7 +134,8 @@ use crate::{
     url::BackendUrl,
 };
 
-/// The backend of `mysql:` URLs; made by [`MySqlOptions::connect`]. Clones are the same sessions.
+/// The backend of `mysql:` URLs; made by [`MySqlOptions::connect`]. Clones are the same sessions: closing
+/// one of them ends those, once none holds anything.
 #[derive(Clone)]
 pub struct MySqlBackend(Arc<User>);
 
@@ -367,12 +376,12 @@ async fn first_look(options: &MySqlOptions, address: &wire::Address) -> Result<S
         let mut one = Wire::connect(address).await?;
         let server = Server::ask(&mut one).await?;
         server.check(options.leniency)?;
-        let id = server.prepare(&mut one, options.ttl).await?.id;
+        let id = server.prepare(&mut one, options.ttl, options.fencing).await?.id;
         let mut other = Wire::connect(address).await?;
         if Server::ask(&mut other).await?.identity != server.identity {
             return Err(server::refused("two connections have reached two servers"));
         }
-        server.prepare(&mut other, options.ttl).await?;
+        server.prepare(&mut other, options.ttl, options.fencing).await?;
         server::probe(&mut one, id, &mut other).await?;
         if options.fencing == Fencing::Durable {
             if options.create_table {
@@ -388,7 +397,7 @@ async fn first_look(options: &MySqlOptions, address: &wire::Address) -> Result<S
         Ok(server)
     };
     let late = |e| errors::gone(&address.place, "no answer in time from the server").with_source(e);
-    tokio::time::timeout(2 * address.connect_timeout, look).await.map_err(late)?
+    tokio::time::timeout(address.connect_timeout.saturating_mul(2), look).await.map_err(late)?
 }
 
 impl fmt::Debug for MySqlBackend {

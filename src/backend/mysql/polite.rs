@@ -35,8 +35,10 @@ pub(super) struct Windows {
     used: Mutex<HashMap<Key, Instant>>,
 }
 
-const fn micros(time: Duration) -> i64 {
-    time.as_micros() as i64
+/// Of a gap; a year is as good as anything longer.
+fn micros(gap: Duration) -> i64 {
+    let year = Duration::from_secs(365 * 24 * 3600);
+    i64::try_from(gap.min(year).as_micros()).unwrap_or(i64::MAX / 2)
 }
 
 impl Windows {
@@ -77,7 +79,7 @@ impl Windows {
     /// How long the name is to be left alone by who has used it lately.
     pub(super) fn stay_away(&self, key: &Key, gap: Duration) -> Option<Duration> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let lately = used.get(key).is_some_and(|last| last.elapsed() < 2 * gap);
+        let lately = used.get(key).is_some_and(|last| last.elapsed() < gap.saturating_mul(2));
         drop(used);
         if lately { self.away(gap) } else { None }
     }
@@ -99,6 +101,15 @@ mod tests {
         let left = windows.away(gap).unwrap().as_secs();
         assert!((595..=600).contains(&left), "{left}");
         assert_eq!(windows.until_away(gap), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_gap_may_be_of_any_length() {
+        let windows = Windows::default();
+        for gap in [Duration::MAX, Duration::from_secs(1 << 43), SHORTEST] {
+            let half = windows.away(gap).unwrap_or_else(|| windows.until_away(gap));
+            assert!(half <= gap);
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ use super::{
     hold::MySqlHold,
     options::MySqlOptions,
     polite::Windows,
-    server::Server,
+    server::{self, Server},
     session::{Command, Key, Session},
     wait::Waiter,
     wire::{Address, Row},
@@ -138,7 +138,7 @@ impl Pool {
         let state =
             State { server, sessions: Vec::new(), seats: HashMap::new(), waits: HashMap::new() };
         Arc::new(Self {
-            waiting: Arc::new(Semaphore::new(options.max_waiters)),
+            waiting: Arc::new(Semaphore::new(options.max_waiters.min(Semaphore::MAX_PERMITS))),
             options,
             address,
             windows: Windows::default(),
@@ -205,14 +205,17 @@ impl Pool {
         role: Role,
     ) -> Result<(), Error> {
         let mut state = self.state();
-        if state.server.identity != server.identity {
+        if state.server.family != server.family {
+            return Err(server::refused("it is of another kind than the one before: connect anew"));
+        }
+        let is_another = state.server.identity != server.identity;
+        if is_another {
             if state.sessions.iter().any(|session| !session.is_over()) {
                 return Err(errors::gone(
                     &self.address.place,
                     "another server has answered than the one where our sessions are,",
                 ));
             }
-            tracing::warn!(server = &*self.address.place, "another server has taken its place");
             state.server = server.clone();
         }
         match role {
@@ -222,6 +225,10 @@ impl Pool {
                 session.place.waits.store(true, Ordering::Relaxed);
                 state.sessions.push(Arc::clone(session));
             }
+        }
+        drop(state);
+        if is_another {
+            tracing::warn!(server = &*self.address.place, "another server has taken its place");
         }
         Ok(())
     }

@@ -31,15 +31,18 @@ pub(super) fn start(pool: &Arc<Pool>) {
 
 async fn work(pool: Arc<Pool>) {
     loop {
-        let ended = watch(&pool).await;
-        tracing::debug!(server = &*pool.address.place, ?ended, "the sentinel's session has ended");
-        pool.alarm();
+        // That it cannot connect says nothing of those who have.
+        if let Ok(wire) = Wire::connect(&pool.address).await {
+            let ended = watch(&pool, wire).await;
+            let place = &*pool.address.place;
+            tracing::debug!(server = place, ?ended, "the sentinel's session has ended");
+            pool.alarm();
+        }
         sleep(PAUSE).await;
     }
 }
 
-async fn watch(pool: &Pool) -> Result<(), Error> {
-    let mut wire = Wire::connect(&pool.address).await?;
+async fn watch(pool: &Pool, mut wire: Wire) -> Result<(), Error> {
     loop {
         let slept = timeout(SLEEP + PATIENCE, wire.ask(format!("DO SLEEP({})", SLEEP.as_secs())));
         // A network that has been cut silently tells nothing, for ever.

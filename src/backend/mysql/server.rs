@@ -4,15 +4,20 @@
 //!   balancer two sessions would otherwise lock on two servers.
 //! * **V2** A session's `wait_timeout` is set and read back before it asks for a first lock: it is what
 //!   frees the locks of a process that has frozen or been cut off.
-//! * **V3** A server that would grant one name twice is refused when it is connected to.
+//! * **V3** A server that would grant one name twice is refused, also by each session that comes later:
+//!   a primary may have become a replica meanwhile, and another server have taken its place.
 
 use std::{collections::HashMap, fmt::Write, time::Duration};
 
 use super::{
     name::Hex,
+    token,
     wire::{Answer, Wire},
 };
-use crate::error::{Error, ErrorKind};
+use crate::{
+    contract::Fencing,
+    error::{Error, ErrorKind},
+};
 
 /// The two families differ in names, types and errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,8 +92,14 @@ impl Server {
     }
 
     /// Makes the session fit for locks.
-    pub(super) async fn prepare(&self, wire: &mut Wire, ttl: Duration) -> Result<Ready, Error> {
+    pub(super) async fn prepare(
+        &self,
+        wire: &mut Wire,
+        ttl: Duration,
+        fencing: Fencing,
+    ) -> Result<Ready, Error> {
         let mut sql = format!("SET SESSION wait_timeout={}, autocommit=1", ttl.as_secs());
+        sql += token::limits(fencing);
         if let Some(limit) = self.limit {
             write!(sql, ", {limit}=0").expect("a String takes everything");
         }

@@ -47,6 +47,16 @@ pub(super) const fn column(fencing: Fencing) -> &'static str {
     }
 }
 
+/// What a session is told before it counts, with a comma before it: the server waits for nobody who has
+/// locked the table, or the whole server for a backup, for longer than for one answer. All other locks
+/// of the session would have to wait as well, and be lost in the end.
+pub(super) const fn limits(fencing: Fencing) -> &'static str {
+    match fencing {
+        Fencing::Durable => ", lock_wait_timeout=1, innodb_lock_wait_timeout=1",
+        _ => "",
+    }
+}
+
 /// Counts a name's row up; the number is what the statement inserts.
 pub(super) fn count_up(key: &[u8]) -> String {
     let (key, step) = (Hex(key), HAND_OVERS + 1);
