@@ -115,6 +115,12 @@ impl LossSignal {
         Self(Arc::new(Inner { heard, lost: CancellationToken::new() }))
     }
 
+    /// Whether they are the same.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// For one lease.
     pub(crate) fn ear(&self) -> Ear {
         let mut heard = self.lock();

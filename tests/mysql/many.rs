@@ -84,6 +84,36 @@ async fn a_session_holds_no_more_locks_than_it_may() {
     }
 }
 
+/// A lock that was waited for stays with the session that has waited.
+#[tokio::test]
+async fn locks_that_were_waited_for_do_not_take_a_session_each() {
+    for kind in Kind::all() {
+        let clients = Clients::new(kind).await;
+        let locks = clients.locks("max_waiters=2").await;
+        let mut outsider = Outsider::new(clients.server).await;
+        let names: Vec<_> = (0..60).map(|i| clients.name(&format!("n{i}"))).collect();
+        let mut leases = Vec::new();
+        for name in &names {
+            outsider.take(name).await;
+            let wait = tokio::spawn(locks.lock_named(name).timeout(2 * SOON).into_future());
+            while clients.server.waiters(name.as_bytes()).await == 0 && !wait.is_finished() {
+                sleep(Duration::from_millis(5)).await;
+                if leases.len() >= 6 {
+                    break; // there are sessions enough, and it polls
+                }
+            }
+            outsider.free_all().await;
+            leases.push(wait.await.unwrap().unwrap());
+        }
+        // One for what is held, three for each waiter, and the control session.
+        let connections = clients.connections().await;
+        assert!(connections <= 8, "{kind}: {connections} connections for 60 locks");
+        for lease in leases {
+            assert_eq!(lease.release().await.unwrap(), Released::Released);
+        }
+    }
+}
+
 #[tokio::test]
 async fn more_names_than_waiters_get_their_turn() {
     for kind in Kind::all() {

@@ -68,8 +68,11 @@ impl MySqlHold {
             self.pool.windows.used(seat.key());
         }
         let session = Arc::clone(seat.session());
-        session.end_lease(seat.key());
-        session.send(Command::Release(seat, reply));
+        if session.end_lease(seat.key(), &self.signal) {
+            session.send(Command::Release(seat, reply));
+        } else if let Some(reply) = reply {
+            reply.send(false).ok(); // it had been lost
+        }
     }
 }
 

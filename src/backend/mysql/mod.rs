@@ -94,6 +94,7 @@
 
 mod actor;
 mod batch;
+mod control;
 mod errors;
 mod hold;
 mod inspect;
@@ -258,22 +259,26 @@ impl MySqlBackend {
     ) -> Result<Begun, Error> {
         let pool = &self.0.pool;
         let mut permit = Box::pin(Arc::clone(&pool.waiting).acquire_owned());
-        let permit = loop {
-            match select(permit.as_mut(), Box::pin(sleep(pool.pause()))).await {
-                Either::Left((permit, _)) => break permit.expect("never closed"),
-                Either::Right(_) => {
-                    let away = request.polite.and_then(|gap| pool.windows.away(gap));
-                    if let Some(left) = away {
-                        sleep(left).await;
-                    }
-                    if let Some(hold) = pool.try_lock(key).await? {
-                        return Ok(Begun::Held(hold));
-                    }
-                    failures.forget();
+        let (permit, session) = loop {
+            if let Either::Left((ready, _)) =
+                select(permit.as_mut(), Box::pin(sleep(pool.pause()))).await
+            {
+                let ready = ready.expect("never closed");
+                if let Some(session) = pool.waiting_session().await? {
+                    break (ready, session);
                 }
+                drop(ready);
+                permit = Box::pin(Arc::clone(&pool.waiting).acquire_owned());
+                sleep(pool.pause()).await;
             }
+            if let Some(left) = request.polite.and_then(|gap| pool.windows.away(gap)) {
+                sleep(left).await;
+            }
+            if let Some(hold) = pool.try_lock(key).await? {
+                return Ok(Begun::Held(hold));
+            }
+            failures.forget();
         };
-        let session = pool.waiting_session().await?;
         let (waiter, wanting) = Waiter::new(limit(request.wait));
         pool.list_wait(key, &waiter);
         let wait = Wait::new(Key::clone(key), waiter, Arc::clone(pool), permit);

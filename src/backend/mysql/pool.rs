@@ -38,12 +38,9 @@ use super::{
     server::{self, Server},
     session::{Command, Key, Session},
     wait::Waiter,
-    wire::{Address, Row},
+    wire::Address,
 };
-use crate::{
-    error::{Error, ErrorKind},
-    watch::LossReason,
-};
+use crate::error::{Error, ErrorKind};
 
 /// All sessions with one server.
 pub(super) struct Pool {
@@ -62,37 +59,32 @@ pub(super) struct Pool {
     state: Mutex<State>,
     /// One opens, and the others find what it has opened, or why it has not.
     opening: AsyncMutex<Option<Failure>>,
-    control: AsyncMutex<Control>,
+    /// One opens the control session.
+    pub(super) opening_control: AsyncMutex<Option<Failure>>,
 }
 
 /// An attempt to open a session that has failed, and when it began, in the pool's order. Whoever had
 /// asked before it began need not try for himself: else the last of many would be told only after the
 /// time that each of them takes to fail.
-struct Failure {
-    began: u64,
-    error: Error,
+pub(super) struct Failure {
+    pub(super) began: u64,
+    pub(super) error: Error,
 }
 
 impl Failure {
     /// What it means for whoever asked then.
-    fn since(this: Option<&Self>, asked: u64) -> Result<(), Error> {
+    pub(super) fn since(this: Option<&Self>, asked: u64) -> Result<(), Error> {
         let failure = this.filter(|failure| failure.began > asked);
         failure.map_or(Ok(()), |failure| Err(failure.error.clone()))
     }
 }
 
-/// The control session, or why there is none.
-#[derive(Default)]
-struct Control {
-    session: Option<Arc<Session>>,
-    failure: Option<Failure>,
-}
-
-struct State {
+pub(super) struct State {
     /// What all living sessions are with.
-    server: Server,
+    pub(super) server: Server,
     /// But for the control session, oldest first.
-    sessions: Vec<Arc<Session>>,
+    pub(super) sessions: Vec<Arc<Session>>,
+    pub(super) control: Option<Arc<Session>>,
     seats: HashMap<Key, (Arc<Session>, usize)>,
     waits: HashMap<Key, Arc<Waiter>>,
 }
@@ -135,8 +127,13 @@ impl Drop for Seat {
 
 impl Pool {
     pub(super) fn new(options: MySqlOptions, address: Address, server: Server) -> Arc<Self> {
-        let state =
-            State { server, sessions: Vec::new(), seats: HashMap::new(), waits: HashMap::new() };
+        let state = State {
+            server,
+            sessions: Vec::new(),
+            control: None,
+            seats: HashMap::new(),
+            waits: HashMap::new(),
+        };
         Arc::new(Self {
             waiting: Arc::new(Semaphore::new(options.max_waiters.min(Semaphore::MAX_PERMITS))),
             options,
@@ -149,11 +146,11 @@ impl Pool {
             clock: AtomicU64::new(0),
             state: Mutex::new(state),
             opening: AsyncMutex::new(None),
-            control: AsyncMutex::default(),
+            opening_control: AsyncMutex::new(None),
         })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -184,7 +181,10 @@ impl Pool {
     // Sessions come and go.
 
     /// Opens a session; it is on the list of those that take tries, or marked as one that waits.
-    fn open(self: &Arc<Self>, role: Role) -> BoxFuture<'static, Result<Arc<Session>, Error>> {
+    pub(super) fn open(
+        self: &Arc<Self>,
+        role: Role,
+    ) -> BoxFuture<'static, Result<Arc<Session>, Error>> {
         let (reply, opened) = oneshot::channel();
         self.spawn(actor::open(Arc::clone(self), role, reply));
         let opened = opened.map(|opened| {
@@ -219,7 +219,7 @@ impl Pool {
             state.server = server.clone();
         }
         match role {
-            Role::Control => {}
+            Role::Control => state.control = Some(Arc::clone(session)),
             Role::Tries => state.sessions.push(Arc::clone(session)),
             Role::Waits => {
                 session.place.waits.store(true, Ordering::Relaxed);
@@ -239,20 +239,6 @@ impl Pool {
         state.sessions.retain(|other| !Arc::ptr_eq(other, session));
         drop(state);
         self.let_control_go();
-    }
-
-    /// The control session goes last: there may be waits to stop.
-    fn let_control_go(&self) {
-        if self.control_may_go()
-            && let Ok(control) = self.control.try_lock()
-            && let Some(control) = control.session.as_ref()
-        {
-            control.send(Command::Retire);
-        }
-    }
-
-    pub(super) fn control_may_go(&self) -> bool {
-        self.closing.is_cancelled() && self.state().sessions.is_empty()
     }
 
     /// A connection has ended unexpectedly: whoever is connected to that server should look.
@@ -360,17 +346,34 @@ impl Pool {
     }
 
     /// A session that holds nothing, to wait with (P2). The last one, so that the first stay full.
-    pub(super) async fn waiting_session(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
+    ///
+    /// None if there are enough: a lock that was waited for keeps its session, alone as it may be, and so
+    /// the sessions of a process that has waited for all it holds would be as many as its locks.
+    pub(super) async fn waiting_session(self: &Arc<Self>) -> Result<Option<Arc<Session>>, Error> {
         let idle = |session: &&Arc<Session>| {
             session.is_usable()
                 && session.place.load.load(Ordering::Relaxed) == 0
                 && !session.place.waits.swap(true, Ordering::Relaxed)
         };
-        let found = self.state().sessions.iter().rev().find(idle).cloned();
+        let (found, are_enough) = {
+            let state = self.state();
+            let found = state.sessions.iter().rev().find(idle).cloned();
+            (found, state.sessions.len() >= self.most_sessions(&state))
+        };
         match found {
-            Some(session) => Ok(session),
-            None => self.open(Role::Waits).await,
+            Some(session) => Ok(Some(session)),
+            None if are_enough => Ok(None),
+            None => self.open(Role::Waits).await.map(Some),
         }
+    }
+
+    /// Those that would do for what is held, and for each that may wait one that waits and two that have
+    /// waited.
+    fn most_sessions(&self, state: &State) -> usize {
+        let load = |session: &Arc<Session>| session.place.load.load(Ordering::Relaxed);
+        let load = usize::try_from(state.sessions.iter().map(load).sum::<u64>());
+        let load = load.unwrap_or(usize::MAX).div_ceil(self.options.locks_per_session);
+        load.saturating_add(self.options.max_waiters.saturating_mul(3))
     }
 
     /// Locks if it is free. An error that is retryable says that the session has failed.
@@ -383,7 +386,7 @@ impl Pool {
     }
 
     /// What a session replies, or that it does not.
-    async fn answer<T>(&self, reply: oneshot::Receiver<T>) -> Result<T, Error> {
+    pub(super) async fn answer<T>(&self, reply: oneshot::Receiver<T>) -> Result<T, Error> {
         let place = &self.address.place;
         match timeout(PATIENCE, reply).await {
             Ok(Ok(reply)) => Ok(reply),
@@ -413,62 +416,6 @@ impl Pool {
             drop(state);
             drop(removed);
         }
-    }
-
-    // The control session.
-
-    async fn control(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
-        let asked = self.tick();
-        let mut control = self.control.lock().await;
-        if let Some(session) = control.session.as_ref().filter(|session| session.is_usable()) {
-            if session.server == self.state().server.identity {
-                return Ok(Arc::clone(session));
-            }
-            // The others have moved to another server, where its numbers mean nothing.
-            session.end(LossReason::Closed);
-        }
-        Failure::since(control.failure.as_ref(), asked)?;
-        let began = self.tick();
-        match self.open(Role::Control).await {
-            Ok(session) => {
-                control.session = Some(Arc::clone(&session));
-                Ok(session)
-            }
-            Err(error) => {
-                control.failure = Some(Failure { began, error: error.clone() });
-                Err(error)
-            }
-        }
-    }
-
-    /// Opens the first sessions.
-    pub(super) async fn start(self: &Arc<Self>) -> Result<(), Error> {
-        self.control().await?;
-        self.open(Role::Tries).await?;
-        Ok(())
-    }
-
-    /// Stops what a session is doing; false if that is not safe, or has failed.
-    ///
-    /// A number is another session's after a restart. But a control session that was there *before* the
-    /// other one, and still answers, proves that there was none; and that both are with one server is
-    /// known if the server tells who it is.
-    pub(super) async fn interrupt(self: &Arc<Self>, id: u64, opened: u64) -> bool {
-        let Ok(control) = self.control().await else { return false };
-        if control.opened[1] > opened || self.state().server.identity.is_none() {
-            return false;
-        }
-        let (reply, done) = oneshot::channel();
-        control.send(Command::Interrupt(id, reply));
-        self.answer(done).await.is_ok()
-    }
-
-    /// Asks the server something that locks nothing.
-    pub(super) async fn ask(self: &Arc<Self>, sql: String) -> Result<Vec<Row>, Error> {
-        let control = self.control().await?;
-        let (reply, rows) = oneshot::channel();
-        control.send(Command::Ask(sql, reply));
-        self.answer(rows).await?
     }
 
     /// How long somebody who polls sleeps: at random, so that pollers do not stay in step.

@@ -28,6 +28,13 @@ use crate::{deadline::Boot, error::Error};
 /// How long one wait at the server is at most. The next one goes to the end of the queue.
 const SLICE: u64 = 60;
 
+/// No wait ends by itself so soon.
+const HARDLY: Duration = Duration::from_millis(10);
+
+/// How long the stop of a wait that has been granted meanwhile may take. MariaDB looks only each 50 ms
+/// whether what it stops has noticed, and the lock is nobody's until then.
+const LATE_STOP: Duration = Duration::from_millis(2);
+
 /// What has come of one wait at the server.
 enum Waited {
     /// With the number for a token.
@@ -56,6 +63,12 @@ impl Actor {
                     let outcome = self.granted(seat, number).await?;
                     wait.finish(outcome);
                     return Ok(());
+                }
+                // What has hardly waited would be asked again at once, and again.
+                Waited::Again
+                    if Boot::now().saturating_since(sent) < HARDLY && wait.waiter.is_wanted() =>
+                {
+                    sleep(HARDLY).await;
                 }
                 Waited::Again => {}
                 Waited::Deadlock => sleep(self.pool.pause()).await,
@@ -119,7 +132,9 @@ impl Actor {
         // Unless both answer, the connection is given up, and with it whatever it has got.
         let both = async {
             match select(answer.as_mut(), stopped.as_mut()).await {
-                Either::Left((answer, stopped)) => stopped.await.then_some(answer),
+                Either::Left((answer, stopped)) => {
+                    timeout(LATE_STOP, stopped).await.is_ok_and(|done| done).then_some(answer)
+                }
                 Either::Right((true, answer)) => Some(answer.await),
                 Either::Right((false, _)) => None,
             }

@@ -171,10 +171,14 @@ impl Session {
         Some(signal)
     }
 
-    /// Nobody is to be told of the loss of this any more (S1).
-    pub(super) fn end_lease(&self, key: &Key) {
-        let ended = self.leases().signals.remove(key);
-        drop(ended);
+    /// Nobody is to be told of the loss of this any more (S1). False if it is not this session's, or not
+    /// for that holder: there is nothing to give back.
+    pub(super) fn end_lease(&self, key: &Key, signal: &LossSignal) -> bool {
+        let mut leases = self.leases();
+        let is_held = leases.signals.get(key).is_some_and(|held| held.is(signal));
+        let ended = if is_held { leases.signals.remove(key) } else { None };
+        drop(leases);
+        ended.is_some()
     }
 
     pub(super) fn has_lease(&self, key: &Key) -> bool {

@@ -105,7 +105,7 @@ impl Waiter {
     }
 
     /// Whether somebody is waiting for it.
-    fn is_wanted(&self) -> bool {
+    pub(super) fn is_wanted(&self) -> bool {
         matches!(*self.state(), State::Wanted { .. })
     }
 
