@@ -30,7 +30,7 @@
 //! | `ttl` | 3 s to a day, whole seconds | `30` | how long the server keeps a lock without hearing of us |
 //! | `heartbeat` | 250 ms to half of the ttl | a sixth of it | how often it is asked whether our locks are ours |
 //! | `fencing` | `uuid_short`, `table`, `create-table`, `off` | `uuid_short` | where [tokens](crate::FencingToken) come from; see below |
-//! | `max_waiters` | number | `8` | names that are waited for by a session each; beyond that, waiting is polling |
+//! | `max_waiters` | number | `8` | names that are waited for by a session each; beyond that, waiting is [polling](#sessions) |
 //! | `locks_per_session` | 1 to 1024 | `64` | locks that are lost at once if a session is killed |
 //! | `names` | `native`, `exact` | `native` | whether all names go verbatim |
 //! | `sentinel` | `on`, `off` | `off` | one more session, to notice at once that the server is gone |
@@ -83,10 +83,9 @@
 //!
 //! # Sessions
 //!
-//! One that stops waits, one for each `locks_per_session` locks that were free when they were asked for,
-//! and one for each name waited for, up to `max_waiters`. A lock cannot leave its session: who has waited
-//! for it keeps the session that has, which takes free locks besides and waits for nothing more. So a
-//! process that holds many locks that all had to be waited for has as many sessions.
+//! One that stops waits, one for each `locks_per_session` locks held, and up to three for each of
+//! `max_waiters`: a lock cannot leave its session, so who has waited for it keeps the session that has,
+//! which takes free locks besides and waits for nothing more. When there are so many, waiting is polling.
 //!
 //! They live on the Tokio runtime in which the locks were connected, and when that ends, so do they. A
 //! forked child has to connect anew; as long as it lives and has not started another program, a parent

@@ -197,7 +197,8 @@ impl MySqlOptions {
         self
     }
 
-    /// How many names may be waited for by a session of their own; beyond that, waiting is polling.
+    /// How many names may be waited for by a session of their own; beyond that, waiting is polling. So it
+    /// is once there are three sessions for each of them beside those that would do for what is held.
     pub const fn max_waiters(mut self, sessions: usize) -> Self {
         self.max_waiters = sessions;
         self
