@@ -31,10 +31,6 @@ const SLICE: u64 = 60;
 /// No wait ends by itself so soon.
 const HARDLY: Duration = Duration::from_millis(10);
 
-/// How long the stop of a wait that has been granted meanwhile may take. MariaDB looks only each 50 ms
-/// whether what it stops has noticed, and the lock is nobody's until then.
-const LATE_STOP: Duration = Duration::from_millis(2);
-
 /// What has come of one wait at the server.
 enum Waited {
     /// With the number for a token.
@@ -132,9 +128,7 @@ impl Actor {
         // Unless both answer, the connection is given up, and with it whatever it has got.
         let both = async {
             match select(answer.as_mut(), stopped.as_mut()).await {
-                Either::Left((answer, stopped)) => {
-                    timeout(LATE_STOP, stopped).await.is_ok_and(|done| done).then_some(answer)
-                }
+                Either::Left((answer, stopped)) => stopped.await.then_some(answer),
                 Either::Right((true, answer)) => Some(answer.await),
                 Either::Right((false, _)) => None,
             }
