@@ -1,0 +1,1 @@
+//! The attribute of the crate [`keyward`](https://docs.rs/keyward), which exports it.
