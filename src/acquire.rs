@@ -1,36 +1,37 @@
 //! One acquisition of a lease: what was asked for, and the future that does it.
 //!
-//! The clock is read only once a first poll has found that there is a wait. From then on the wait is
-//! polled together with its deadline, the closing of its [`Locks`](crate::Locks), and the alarm that
-//! says *still waiting for …* after [`FIRST_WARNING`] and then each time the wait has doubled.
+//! What it takes to wait is in [`wait`], several names at once in [`several`].
+
+mod several;
+mod wait;
 
 use std::{
-    collections::BTreeMap,
     fmt,
-    future::{Future, IntoFuture, pending, poll_fn},
+    future::{Future, IntoFuture},
     marker::PhantomData,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use futures::future::{FusedFuture, join_all, maybe_done};
+use futures::future::FusedFuture;
 use pin_project::pin_project;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
+use self::{
+    several::begin_all,
+    wait::{about, lease, wait_for},
+};
 use crate::{
     boxed::Boxed,
-    contract::{Mode, Occupancy, Wait},
+    contract::{Mode, Wait},
     error::{Error, ErrorKind},
-    handover::{Entered, Gate, Held, Key, Turn},
+    handover::{Entered, Gate},
     lease::{Lease, Leases},
     name::LockName,
     runtime,
 };
-
-/// How long a wait is before the first warning.
-const FIRST_WARNING: Duration = Duration::from_secs(5);
 
 /// A request for a lease ([`Locks::lock_named`](crate::Locks::lock_named)) or for several
 /// ([`Locks::lock_all`](crate::Locks::lock_all)): await it, after saying how long it may wait.
@@ -255,158 +256,6 @@ fn begin_one(acquire: Acquire<Lease>, cx: &mut Context<'_>) -> Begun<Lease> {
             };
             wait_for(&gate, name, &key, (mode, wait), turn, refusal).await
         })),
-    }
-}
-
-fn begin_all(acquire: Acquire<Leases>, _: &mut Context<'_>) -> Begun<Leases> {
-    Begun::Waits(Boxed::new(async move {
-        let (wait, refusal) = (acquire.wait(), acquire.refusal());
-        let Acquire { gate, names, mode, .. } = acquire;
-        let names = match names {
-            Names::One(name) => vec![name],
-            Names::Many(names) => names,
-        };
-        let names = distinct(&gate, names)?;
-        // All are tried at once, which a store on a network may be asked in one breath. Kept are those
-        // before the first that is not free: who waits holds nothing that comes later in the order.
-        let try_one = |(key, name): (&Key, &LockName)| {
-            let (gate, key, name) = (Arc::clone(&gate), Arc::clone(key), name.clone());
-            async move { wait_for(&gate, name, &key, (mode, Wait::No), None, refusal).await }
-        };
-        let mut tries = Vec::new();
-        poll_fn(|cx| {
-            if !tries.is_empty() {
-                return Poll::Ready(()); // they have been begun, and one has been woken
-            }
-            let mut waits = false;
-            for name in &names {
-                let mut tried = Box::pin(maybe_done(try_one(name)));
-                waits |= tried.as_mut().poll(cx).is_pending();
-                // Where it is known at once, the next ones are left to whoever has this one: of two who
-                // try the same names, each could stand in the other's way.
-                let is_last = matches!(tried.as_mut().output_mut(), Some(Err(_)));
-                tries.push(tried);
-                if is_last {
-                    break;
-                }
-            }
-            if waits { Poll::Pending } else { Poll::Ready(()) }
-        })
-        .await;
-        join_all(tries.iter_mut().map(Pin::as_mut)).await;
-        let mut tried = tries.into_iter().filter_map(|mut tried| tried.as_mut().take_output());
-        let mut leases = Leases::none();
-        for (key, name) in names {
-            let lease = match tried.next() {
-                Some(Err(e)) if e.kind() == refusal && wait != Wait::No => {
-                    tried.by_ref().for_each(drop);
-                    wait_for(&gate, name, &key, (mode, wait), None, refusal).await
-                }
-                Some(tried) => tried,
-                None => wait_for(&gate, name, &key, (mode, wait), None, refusal).await,
-            };
-            leases.push(lease?);
-        }
-        Ok(leases)
-    }))
-}
-
-/// The names in locking order, and of those that are one lock only the first.
-///
-/// The order is that of the store's keys, or two callers with different names for one lock could meet
-/// in a deadlock.
-fn distinct(gate: &Gate, names: Vec<LockName>) -> Result<BTreeMap<Key, LockName>, Error> {
-    let mut sorted = BTreeMap::new();
-    for name in names {
-        let key = gate.key(&name).map_err(|e| about(gate, &name, e))?;
-        sorted.entry(key).or_insert(name);
-    }
-    Ok(sorted)
-}
-
-fn about(gate: &Gate, name: &LockName, error: Error) -> Error {
-    error.with_name(name).with_backend(gate.label)
-}
-
-fn lease(gate: &Gate, name: LockName, held: Held) -> Lease {
-    tracing::debug!(lock.name = ?name, lock.backend = gate.label, "acquired");
-    Lease::new(name, gate.label, held)
-}
-
-async fn wait_for(
-    gate: &Arc<Gate>,
-    name: LockName,
-    key: &Key,
-    (mode, wait): (Mode, Wait),
-    turn: Option<Turn>,
-    refusal: ErrorKind,
-) -> Result<Lease, Error> {
-    let mut enter = pin!(gate.enter(&name, key, mode, wait, turn));
-    let mut interruption = None;
-    let held = poll_fn(|cx| {
-        let outcome = enter.as_mut().poll(cx);
-        if outcome.is_ready() || wait == Wait::No {
-            return outcome;
-        }
-        let interruption =
-            interruption.get_or_insert_with(|| Box::pin(interrupted(gate, &name, key, wait)));
-        interruption.as_mut().poll(cx).map(|error| error.map_or(Ok(None), Err))
-    })
-    .await;
-    match held {
-        Ok(Some(held)) => Ok(lease(gate, name.clone(), held)),
-        Ok(None) => Err(about(gate, &name, Error::new(refusal))),
-        Err(e) => Err(about(gate, &name, e)),
-    }
-}
-
-/// What ends a wait from outside: an error, or being late. Made once there is a wait.
-async fn interrupted(gate: &Gate, name: &LockName, key: &Key, wait: Wait) -> Option<Error> {
-    let mut late = pin!(late(wait));
-    let mut closed = pin!(gate.closed.cancelled());
-    let mut warnings = pin!(warnings(gate, name, key));
-    poll_fn(|cx| {
-        if late.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        if closed.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Some(Error::new(ErrorKind::Closed)));
-        }
-        warnings.as_mut().poll(cx).map(|never| match never {})
-    })
-    .await
-}
-
-async fn late(wait: Wait) {
-    match wait {
-        Wait::Until(deadline) => sleep_until(deadline).await,
-        Wait::No | Wait::Forever => pending().await,
-    }
-}
-
-/// Says whom we are waiting for, now and then.
-async fn warnings(gate: &Gate, name: &LockName, key: &Key) -> std::convert::Infallible {
-    let (since, mut pause) = (Instant::now(), FIRST_WARNING);
-    loop {
-        sleep(pause).await;
-        pause = since.elapsed();
-        if !tracing::enabled!(tracing::Level::WARN) {
-            continue; // nobody listens
-        }
-        let owner = match gate.backend.inspect(name).await {
-            Ok(Occupancy::Held { owner: Some(owner), .. }) => owner.to_string(),
-            Ok(Occupancy::Held { owner: None, .. }) => "somebody".to_owned(),
-            Ok(Occupancy::Free) => "nobody now".to_owned(),
-            Err(error) => format!("somebody: {error}"),
-        };
-        tracing::warn!(
-            lock.name = ?name,
-            lock.backend = gate.label,
-            waited = ?since.elapsed(),
-            owner,
-            queued = gate.waiters(key),
-            "still waiting for a named lock"
-        );
     }
 }
 

@@ -1,0 +1,90 @@
+//! Several names at once: all of them or none, and never a deadlock between two who ask for the same.
+
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures::future::{join_all, maybe_done};
+
+use super::{
+    Acquire, Begun, Names,
+    wait::{about, wait_for},
+};
+use crate::{
+    boxed::Boxed,
+    contract::Wait,
+    error::Error,
+    handover::{Gate, Key},
+    lease::Leases,
+    name::LockName,
+};
+
+pub(super) fn begin_all(acquire: Acquire<Leases>, _: &mut Context<'_>) -> Begun<Leases> {
+    Begun::Waits(Boxed::new(async move {
+        let (wait, refusal) = (acquire.wait(), acquire.refusal());
+        let Acquire { gate, names, mode, .. } = acquire;
+        let names = match names {
+            Names::One(name) => vec![name],
+            Names::Many(names) => names,
+        };
+        let names = distinct(&gate, names)?;
+        // All are tried at once, which a store on a network may be asked in one breath. Kept are those
+        // before the first that is not free: who waits holds nothing that comes later in the order.
+        let try_one = |(key, name): (&Key, &LockName)| {
+            let (gate, key, name) = (Arc::clone(&gate), Arc::clone(key), name.clone());
+            async move { wait_for(&gate, name, &key, (mode, Wait::No), None, refusal).await }
+        };
+        let mut tries = Vec::new();
+        poll_fn(|cx| {
+            if !tries.is_empty() {
+                return Poll::Ready(()); // they have been begun, and one has been woken
+            }
+            let mut waits = false;
+            for name in &names {
+                let mut tried = Box::pin(maybe_done(try_one(name)));
+                waits |= tried.as_mut().poll(cx).is_pending();
+                // Where it is known at once, the next ones are left to whoever has this one: of two who
+                // try the same names, each could stand in the other's way.
+                let is_last = matches!(tried.as_mut().output_mut(), Some(Err(_)));
+                tries.push(tried);
+                if is_last {
+                    break;
+                }
+            }
+            if waits { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
+        join_all(tries.iter_mut().map(Pin::as_mut)).await;
+        let mut tried = tries.into_iter().filter_map(|mut tried| tried.as_mut().take_output());
+        let mut leases = Leases::none();
+        for (key, name) in names {
+            let lease = match tried.next() {
+                Some(Err(e)) if e.kind() == refusal && wait != Wait::No => {
+                    tried.by_ref().for_each(drop);
+                    wait_for(&gate, name, &key, (mode, wait), None, refusal).await
+                }
+                Some(tried) => tried,
+                None => wait_for(&gate, name, &key, (mode, wait), None, refusal).await,
+            };
+            leases.push(lease?);
+        }
+        Ok(leases)
+    }))
+}
+
+/// The names in locking order, and of those that are one lock only the first.
+///
+/// The order is that of the store's keys, or two callers with different names for one lock could meet
+/// in a deadlock.
+fn distinct(gate: &Gate, names: Vec<LockName>) -> Result<BTreeMap<Key, LockName>, Error> {
+    let mut sorted = BTreeMap::new();
+    for name in names {
+        let key = gate.key(&name).map_err(|e| about(gate, &name, e))?;
+        sorted.entry(key).or_insert(name);
+    }
+    Ok(sorted)
+}

@@ -1,0 +1,112 @@
+//! One wait, with what may end it and what is said meanwhile.
+//!
+//! The clock is read only once a first poll has found that there is a wait. From then on the wait is
+//! polled together with its deadline, the closing of its [`Locks`](crate::Locks), and the alarm that
+//! says *still waiting for …* after [`FIRST_WARNING`] and then each time the wait has doubled.
+
+use std::{
+    future::{Future, pending, poll_fn},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::{
+    contract::{Mode, Occupancy, Wait},
+    error::{Error, ErrorKind},
+    handover::{Gate, Held, Key, Turn},
+    lease::Lease,
+    name::LockName,
+};
+
+/// How long a wait is before the first warning.
+const FIRST_WARNING: Duration = Duration::from_secs(5);
+
+pub(super) fn about(gate: &Gate, name: &LockName, error: Error) -> Error {
+    error.with_name(name).with_backend(gate.label)
+}
+
+pub(super) fn lease(gate: &Gate, name: LockName, held: Held) -> Lease {
+    tracing::debug!(lock.name = ?name, lock.backend = gate.label, "acquired");
+    Lease::new(name, gate.label, held)
+}
+
+pub(super) async fn wait_for(
+    gate: &Arc<Gate>,
+    name: LockName,
+    key: &Key,
+    (mode, wait): (Mode, Wait),
+    turn: Option<Turn>,
+    refusal: ErrorKind,
+) -> Result<Lease, Error> {
+    let mut enter = pin!(gate.enter(&name, key, mode, wait, turn));
+    let mut interruption = None;
+    let held = poll_fn(|cx| {
+        let outcome = enter.as_mut().poll(cx);
+        if outcome.is_ready() || wait == Wait::No {
+            return outcome;
+        }
+        let interruption =
+            interruption.get_or_insert_with(|| Box::pin(interrupted(gate, &name, key, wait)));
+        interruption.as_mut().poll(cx).map(|error| error.map_or(Ok(None), Err))
+    })
+    .await;
+    match held {
+        Ok(Some(held)) => Ok(lease(gate, name.clone(), held)),
+        Ok(None) => Err(about(gate, &name, Error::new(refusal))),
+        Err(e) => Err(about(gate, &name, e)),
+    }
+}
+
+/// What ends a wait from outside: an error, or being late. Made once there is a wait.
+async fn interrupted(gate: &Gate, name: &LockName, key: &Key, wait: Wait) -> Option<Error> {
+    let mut late = pin!(late(wait));
+    let mut closed = pin!(gate.closed.cancelled());
+    let mut warnings = pin!(warnings(gate, name, key));
+    poll_fn(|cx| {
+        if late.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        if closed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Error::new(ErrorKind::Closed)));
+        }
+        warnings.as_mut().poll(cx).map(|never| match never {})
+    })
+    .await
+}
+
+async fn late(wait: Wait) {
+    match wait {
+        Wait::Until(deadline) => sleep_until(deadline).await,
+        Wait::No | Wait::Forever => pending().await,
+    }
+}
+
+/// Says whom we are waiting for, now and then.
+async fn warnings(gate: &Gate, name: &LockName, key: &Key) -> std::convert::Infallible {
+    let (since, mut pause) = (Instant::now(), FIRST_WARNING);
+    loop {
+        sleep(pause).await;
+        pause = since.elapsed();
+        if !tracing::enabled!(tracing::Level::WARN) {
+            continue; // nobody listens
+        }
+        let owner = match gate.backend.inspect(name).await {
+            Ok(Occupancy::Held { owner: Some(owner), .. }) => owner.to_string(),
+            Ok(Occupancy::Held { owner: None, .. }) => "somebody".to_owned(),
+            Ok(Occupancy::Free) => "nobody now".to_owned(),
+            Err(error) => format!("somebody: {error}"),
+        };
+        tracing::warn!(
+            lock.name = ?name,
+            lock.backend = gate.label,
+            waited = ?since.elapsed(),
+            owner,
+            queued = gate.waiters(key),
+            "still waiting for a named lock"
+        );
+    }
+}
