@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use self::{
     several::begin_all,
-    wait::{about, lease, wait_for},
+    wait::{Asked, about, outcome, wait_for},
 };
 use crate::{
     boxed::Boxed,
@@ -30,7 +30,7 @@ use crate::{
     handover::{Entered, Gate},
     lease::{Lease, Leases},
     name::LockName,
-    runtime,
+    observe, runtime,
 };
 
 /// A request for a lease ([`Locks::lock_named`](crate::Locks::lock_named)) or for several
@@ -241,22 +241,29 @@ fn begin_one(acquire: Acquire<Lease>, cx: &mut Context<'_>) -> Begun<Lease> {
         Ok(key) => key,
         Err(e) => return Begun::Done(Err(about(gate, name, e))),
     };
+    let asked = Asked { gate, name, mode: acquire.mode };
+    let begun = observe::clock();
     let entered = match acquire.mode {
         Mode::Exclusive => gate.enter_now(name, &key, !acquire.is_try(), cx),
         Mode::Shared => Entered::Later(None),
     };
-    match entered {
-        Entered::Held(held) => Begun::Done(Ok(lease(gate, name.clone(), held))),
-        Entered::Busy => Begun::Done(Err(about(gate, name, Error::new(acquire.refusal())))),
-        Entered::Failed(e) => Begun::Done(Err(about(gate, name, e))),
-        Entered::Later(turn) => Begun::Waits(Boxed::new(async move {
-            let (wait, refusal) = (acquire.wait(), acquire.refusal());
-            let Acquire { gate, names: Names::One(name), mode, .. } = acquire else {
-                unreachable!("looked at above")
-            };
-            wait_for(&gate, name, &key, (mode, wait), turn, refusal).await
-        })),
-    }
+    let held = match entered {
+        Entered::Held(held) => Ok(held),
+        Entered::Busy => Err(Error::new(acquire.refusal())),
+        Entered::Failed(e) => Err(e),
+        Entered::Later(turn) => {
+            return Begun::Waits(Boxed::new(async move {
+                let (wait, refusal) = (acquire.wait(), acquire.refusal());
+                let Acquire { gate, names: Names::One(name), mode, .. } = &acquire else {
+                    unreachable!("looked at above")
+                };
+                wait_for(Asked { gate, name, mode: *mode }, &key, wait, turn, refusal).await
+            }));
+        }
+    };
+    let lease = asked.settle(held);
+    asked.observed().ended(begun, &outcome(&lease));
+    Begun::Done(lease)
 }
 
 /// The future of an [`Acquire`]: of one lease, or of several.

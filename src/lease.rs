@@ -10,6 +10,7 @@ use crate::{
     error::{Error, ErrorKind},
     handover::Held,
     name::LockName,
+    observe::{self, Holding},
     runtime,
     token::FencingToken,
     watch::{Ear, LeaseState, LossReason, LossSignal, Lost},
@@ -65,26 +66,26 @@ pub enum Released {
 #[must_use = "if unused the lock is released at once"]
 #[clippy::has_significant_drop]
 pub struct Lease {
-    name: LockName,
-    backend: &'static str,
     held: Held,
     /// Made when somebody first asks for it.
     ear: OnceLock<Ear>,
+    /// Dropped last, and then it tells of the release.
+    holding: Holding,
 }
 
 impl Lease {
-    pub(crate) const fn new(name: LockName, backend: &'static str, held: Held) -> Self {
-        Self { name, backend, held, ear: OnceLock::new() }
+    pub(crate) fn new(name: LockName, backend: &'static str, held: Held) -> Self {
+        Self { held, ear: OnceLock::new(), holding: Holding::begin(name, backend) }
     }
 
     /// The name that is held, prefix included.
     pub const fn name(&self) -> &LockName {
-        &self.name
+        &self.holding.name
     }
 
     /// The backend that it is held in, as its URL's scheme.
     pub const fn backend(&self) -> &'static str {
-        self.backend
+        self.holding.backend
     }
 
     /// The number to give to whatever is written to; see [`FencingToken`].
@@ -190,8 +191,8 @@ impl Lease {
             if let Poll::Ready(reason) = lost.as_mut().poll(cx) {
                 return Poll::Ready(Err(self.lost_error(reason)));
             }
-            if self.is_expired() {
-                return Poll::Ready(Err(self.lost_error(LossReason::Expired)));
+            if let LeaseState::Lost(reason) = self.state() {
+                return Poll::Ready(Err(self.lost_error(reason)));
             }
             future.as_mut().poll(cx).map(Ok)
         })
@@ -212,13 +213,20 @@ impl Lease {
     /// [`Unavailable`](ErrorKind::Unavailable) and the like if the backend did not confirm it. The
     /// lease is gone, and the name is free when the backend finds out.
     pub async fn release(self) -> Result<Released, Error> {
-        let Self { name, backend, held, ear } = self;
+        let Self { held, ear, holding } = self;
+        let Holding { name, backend, .. } = &holding;
         let lost = || matches!(ear.get().map(|ear| ear.0.state()), Some(LeaseState::Lost(_)));
         let lost_before = lost();
         match held.release().await {
             Ok(true) if !lost_before => Ok(Released::Released),
-            Ok(_) => Ok(Released::WasLost),
-            Err(e) => Err(e.with_name(&name).with_backend(backend)),
+            Ok(_) => {
+                if !lost() {
+                    let reason = LossReason::NotOwner;
+                    observe::lost(name, backend, reason.label(), &reason);
+                }
+                Ok(Released::WasLost)
+            }
+            Err(e) => Err(e.with_name(name).with_backend(backend)),
         }
     }
 
@@ -237,7 +245,7 @@ impl Lease {
     }
 
     fn signal(&self) -> &LossSignal {
-        &self.ear.get_or_init(|| self.held.hold().watch().ear()).0
+        &self.ear.get_or_init(|| self.held.hold().watch().ear(self.name(), self.backend())).0
     }
 
     fn lost_error(&self, reason: LossReason) -> Error {
@@ -246,15 +254,15 @@ impl Lease {
     }
 
     fn about(&self, error: Error) -> Error {
-        error.with_name(&self.name).with_backend(self.backend)
+        error.with_name(self.name()).with_backend(self.backend())
     }
 }
 
 impl fmt::Debug for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lease")
-            .field("name", &self.name)
-            .field("backend", &self.backend)
+            .field("name", self.name())
+            .field("backend", &self.backend())
             .field("fencing_token", &self.fencing_token())
             .finish_non_exhaustive()
     }

@@ -119,7 +119,11 @@ pub mod hash;
 mod lease;
 #[cfg(not(keyward_loom))]
 mod locks;
+#[cfg(all(feature = "metrics", not(keyward_loom)))]
+pub mod metrics;
 mod name;
+#[cfg(not(keyward_loom))]
+mod observe;
 mod registry;
 #[cfg(not(keyward_loom))]
 mod runtime;

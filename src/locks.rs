@@ -229,9 +229,10 @@ impl Locks {
     pub async fn inspect(&self, name: impl Into<LockName>) -> Result<Status, Error> {
         let (gate, name) = (&self.gate, self.whole(name));
         let about = |e: Error| e.with_name(&name).with_backend(gate.label);
-        let waiters = gate.waiters(&gate.key(&name).map_err(about)?);
+        let key = gate.key(&name).map_err(about)?;
         let occupancy = gate.backend.inspect(&name).await.map_err(about)?;
-        Ok(Status { name, occupancy, waiters })
+        let (waiters, since) = gate.waits.look(&key);
+        Ok(Status { name, occupancy, waiters, longest_wait: since.map(|since| since.elapsed()) })
     }
 
     /// Removes from the store what nobody has used for `older_than`, and returns how many things.
@@ -366,8 +367,10 @@ pub struct Status {
     pub name: LockName,
     /// Who holds it, as far as the store tells.
     pub occupancy: Occupancy,
-    /// How many tasks of these [`Locks`] are queued behind the one who holds it or asks the store.
+    /// How many tasks wait for it with these [`Locks`] and their clones.
     pub waiters: usize,
+    /// How long the one of them has waited that began first.
+    pub longest_wait: Option<Duration>,
 }
 
 impl Status {

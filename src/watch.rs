@@ -22,7 +22,7 @@ use futures::future::{FusedFuture, FutureExt};
 use pin_project::pin_project;
 use tokio_util::sync::CancellationToken;
 
-use crate::boxed::Boxed;
+use crate::{boxed::Boxed, name::LockName, observe};
 
 /// Whether a lease is still a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +49,18 @@ pub enum LossReason {
     NotOwner,
     /// What was locked is not there any more: the lock file was deleted, renamed or replaced.
     Removed,
+}
+
+impl LossReason {
+    /// For a machine.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Expired => "expired",
+            Self::NotOwner => "not_owner",
+            Self::Removed => "removed",
+        }
+    }
 }
 
 impl fmt::Display for LossReason {
@@ -83,6 +95,8 @@ pub struct LossSignal(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     heard: Mutex<Heard>,
+    /// Of an ear: whose it is, for the log.
+    lease: Option<(LockName, &'static str)>,
     /// Its children are handed out, and cancelled before it; futures wait for itself (3).
     lost: CancellationToken,
 }
@@ -107,12 +121,12 @@ impl Drop for Ear {
 impl LossSignal {
     /// The signal of a hold that the backend vouches for.
     pub fn new() -> Self {
-        Self::hearing(LeaseState::Held)
+        Self::hearing(LeaseState::Held, None)
     }
 
-    fn hearing(state: LeaseState) -> Self {
+    fn hearing(state: LeaseState, lease: Option<(LockName, &'static str)>) -> Self {
         let heard = Mutex::new(Heard { state, deaf: false, ears: Vec::new() });
-        Self(Arc::new(Inner { heard, lost: CancellationToken::new() }))
+        Self(Arc::new(Inner { heard, lease, lost: CancellationToken::new() }))
     }
 
     /// Whether they are the same.
@@ -121,14 +135,19 @@ impl LossSignal {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// For one lease.
-    pub(crate) fn ear(&self) -> Ear {
+    /// For one lease, of that name and backend.
+    pub(crate) fn ear(&self, name: &LockName, backend: &'static str) -> Ear {
         let mut heard = self.lock();
-        let ear = Self::hearing(heard.state);
+        let lease = Some((name.clone(), backend));
+        let ear = match heard.state {
+            LeaseState::Lost(_) => Self::hearing(LeaseState::Held, lease), // hears it below
+            state => Self::hearing(state, lease),
+        };
         heard.ears.retain(|ear| ear.strong_count() > 0);
         heard.ears.push(Arc::downgrade(&ear.0));
+        let state = heard.state;
         drop(heard);
-        if let LeaseState::Lost(reason) = ear.state() {
+        if let LeaseState::Lost(reason) = state {
             ear.lose(reason);
         }
         Ear(ear)
@@ -162,11 +181,16 @@ impl LossSignal {
         if heard.deaf {
             return false;
         }
-        if !matches!(heard.state, LeaseState::Lost(_)) {
+        let is_news = !matches!(heard.state, LeaseState::Lost(_));
+        if is_news {
             heard.state = state;
         }
         let ears: Vec<_> = heard.ears.iter().filter_map(Weak::upgrade).map(Self).collect();
         drop(heard);
+        if is_news && let (LeaseState::Lost(reason), Some((name, backend))) = (state, &self.0.lease)
+        {
+            observe::lost(name, backend, reason.label(), &reason);
+        }
         for ear in ears {
             match state {
                 LeaseState::Lost(reason) => ear.lose(reason),

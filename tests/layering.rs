@@ -9,13 +9,15 @@ use std::{
 
 /// The floor of each module; DESIGN.md draws the house. A file may import from its own module and from
 /// lower floors. A backend is a module of its own, and the list of backends another, above it all.
-const FLOORS: [(&str, u8); 22] = [
+const FLOORS: [(&str, u8); 24] = [
     ("name", 0),
     ("token", 0),
     ("boxed", 0),
     ("hash", 0),
+    ("metrics", 0),
     ("sync", 0),
     ("error", 1),
+    ("observe", 1),
     ("url", 2),
     ("watch", 2),
     ("deadline", 2),

@@ -12,7 +12,7 @@ use futures::future::{join_all, maybe_done};
 
 use super::{
     Acquire, Begun, Names,
-    wait::{about, wait_for},
+    wait::{Asked, about, ask, outcome, wait_for},
 };
 use crate::{
     boxed::Boxed,
@@ -21,6 +21,7 @@ use crate::{
     handover::{Gate, Key},
     lease::Leases,
     name::LockName,
+    observe,
 };
 
 pub(super) fn begin_all(acquire: Acquire<Leases>, _: &mut Context<'_>) -> Begun<Leases> {
@@ -32,11 +33,14 @@ pub(super) fn begin_all(acquire: Acquire<Leases>, _: &mut Context<'_>) -> Begun<
             Names::Many(names) => names,
         };
         let names = distinct(&gate, names)?;
+        let begun = observe::clock();
         // All are tried at once, which a store on a network may be asked in one breath. Kept are those
         // before the first that is not free: who waits holds nothing that comes later in the order.
         let try_one = |(key, name): (&Key, &LockName)| {
             let (gate, key, name) = (Arc::clone(&gate), Arc::clone(key), name.clone());
-            async move { wait_for(&gate, name, &key, (mode, Wait::No), None, refusal).await }
+            async move {
+                ask(Asked { gate: &gate, name: &name, mode }, &key, Wait::No, None, refusal).await
+            }
         };
         let mut tries = Vec::new();
         poll_fn(|cx| {
@@ -62,13 +66,17 @@ pub(super) fn begin_all(acquire: Acquire<Leases>, _: &mut Context<'_>) -> Begun<
         let mut tried = tries.into_iter().filter_map(|mut tried| tried.as_mut().take_output());
         let mut leases = Leases::none();
         for (key, name) in names {
+            let asked = Asked { gate: &gate, name: &name, mode };
             let lease = match tried.next() {
                 Some(Err(e)) if e.kind() == refusal && wait != Wait::No => {
                     tried.by_ref().for_each(drop);
-                    wait_for(&gate, name, &key, (mode, wait), None, refusal).await
+                    wait_for(asked, &key, wait, None, refusal).await
                 }
-                Some(tried) => tried,
-                None => wait_for(&gate, name, &key, (mode, wait), None, refusal).await,
+                Some(tried) => {
+                    asked.observed().ended(begun, &outcome(&tried));
+                    tried
+                }
+                None => wait_for(asked, &key, wait, None, refusal).await,
             };
             leases.push(lease?);
         }

@@ -20,6 +20,7 @@ use crate::{
     handover::{Gate, Held, Key, Turn},
     lease::Lease,
     name::LockName,
+    observe::{About, Outcome, Waiting},
 };
 
 /// How long a wait is before the first warning.
@@ -29,36 +30,89 @@ pub(super) fn about(gate: &Gate, name: &LockName, error: Error) -> Error {
     error.with_name(name).with_backend(gate.label)
 }
 
-pub(super) fn lease(gate: &Gate, name: LockName, held: Held) -> Lease {
-    tracing::debug!(lock.name = ?name, lock.backend = gate.label, "acquired");
-    Lease::new(name, gate.label, held)
+/// What is asked for, and of whom.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) gate: &'a Arc<Gate>,
+    pub(super) name: &'a LockName,
+    pub(super) mode: Mode,
 }
 
+impl<'a> Asked<'a> {
+    pub(super) fn observed(self) -> About<'a> {
+        let mode = match self.mode {
+            Mode::Exclusive => "exclusive",
+            Mode::Shared => "shared",
+        };
+        About { name: self.name, backend: self.gate.label, mode }
+    }
+
+    /// A lease, or an error that says what it is about.
+    pub(super) fn settle(self, held: Result<Held, Error>) -> Result<Lease, Error> {
+        match held {
+            Ok(held) => Ok(Lease::new(self.name.clone(), self.gate.label, held)),
+            Err(e) => Err(about(self.gate, self.name, e)),
+        }
+    }
+}
+
+/// How it has ended.
+pub(super) fn outcome(lease: &Result<Lease, Error>) -> Outcome<'_> {
+    match lease {
+        Ok(lease) => Outcome::Acquired(lease.fencing_token()),
+        Err(e) if e.is_would_block() => Outcome::Conflict,
+        Err(e) if e.is_timed_out() => Outcome::TimedOut,
+        Err(e) => Outcome::Failed(format!("{:?}", e.kind()), e),
+    }
+}
+
+/// Waits for a lock, however long that takes, and has it seen.
 pub(super) async fn wait_for(
-    gate: &Arc<Gate>,
-    name: LockName,
+    asked: Asked<'_>,
     key: &Key,
-    (mode, wait): (Mode, Wait),
+    wait: Wait,
     turn: Option<Turn>,
     refusal: ErrorKind,
 ) -> Result<Lease, Error> {
-    let mut enter = pin!(gate.enter(&name, key, mode, wait, turn));
+    let mut waiting = Waiting::begin(asked.observed());
+    let lease = {
+        let mut held = pin!(ask(asked, key, wait, turn, refusal));
+        poll_fn(|cx| {
+            let held = waiting.within(|| held.as_mut().poll(cx));
+            if held.is_pending() && wait != Wait::No {
+                waiting.queue();
+            }
+            held
+        })
+        .await
+    };
+    waiting.end(&outcome(&lease));
+    lease
+}
+
+/// The same unseen: what is tried on the way to something else.
+pub(super) async fn ask(
+    asked: Asked<'_>,
+    key: &Key,
+    wait: Wait,
+    turn: Option<Turn>,
+    refusal: ErrorKind,
+) -> Result<Lease, Error> {
+    let Asked { gate, name, mode } = asked;
+    let mut enter = pin!(gate.enter(name, key, mode, wait, turn));
     let mut interruption = None;
     let held = poll_fn(|cx| {
         let outcome = enter.as_mut().poll(cx);
         if outcome.is_ready() || wait == Wait::No {
             return outcome;
         }
-        let interruption =
-            interruption.get_or_insert_with(|| Box::pin(interrupted(gate, &name, key, wait)));
+        let (_, interruption) = interruption.get_or_insert_with(|| {
+            (gate.waits.enter(key), Box::pin(interrupted(gate, name, key, wait)))
+        });
         interruption.as_mut().poll(cx).map(|error| error.map_or(Ok(None), Err))
     })
     .await;
-    match held {
-        Ok(Some(held)) => Ok(lease(gate, name.clone(), held)),
-        Ok(None) => Err(about(gate, &name, Error::new(refusal))),
-        Err(e) => Err(about(gate, &name, e)),
-    }
+    asked.settle(held.and_then(|held| held.ok_or_else(|| Error::new(refusal))))
 }
 
 /// What ends a wait from outside: an error, or being late. Made once there is a wait.

@@ -25,6 +25,7 @@
 
 mod held;
 mod kept;
+mod waits;
 mod writers;
 
 use std::{
@@ -47,6 +48,7 @@ pub(crate) use self::held::Held;
 use self::{
     held::Readers,
     kept::{Keep, Kept},
+    waits::Waits,
     writers::Writers,
 };
 use crate::{
@@ -54,6 +56,7 @@ use crate::{
     erased::{AnyBackend, BoxHold},
     error::{Error, ErrorKind},
     name::LockName,
+    observe,
     registry::{LockRegistry, NamedGuard},
 };
 
@@ -73,6 +76,7 @@ pub(crate) struct Gate {
     turns: LockRegistry<Key>,
     kept: Kept,
     writers: Writers,
+    pub(crate) waits: Waits,
     /// Counts who may be known to the store (H4).
     holds: TaskTracker,
     backend_closed: OnceCell<()>,
@@ -90,6 +94,7 @@ impl Gate {
             turns: LockRegistry::new(),
             kept: Kept::default(),
             writers: Writers::default(),
+            waits: Waits::default(),
             holds: TaskTracker::new(),
             backend_closed: OnceCell::new(),
         }
@@ -135,7 +140,10 @@ impl Gate {
         };
         let request = self.request(Mode::Exclusive, Wait::No);
         let tried = match self.kept.take_handed_over(key) {
-            Some(hold) => Some(Ok(Some(hold))),
+            Some(hold) => {
+                observe::handed_over(name, self.label);
+                Some(Ok(Some(hold)))
+            }
             None => self.backend.try_acquire(name, request),
         };
         match tried {
@@ -186,7 +194,10 @@ impl Gate {
         match mode {
             Mode::Exclusive => {
                 let hold = match self.kept.take_handed_over(key) {
-                    Some(hold) => Some(hold),
+                    Some(hold) => {
+                        observe::handed_over(name, self.label);
+                        Some(hold)
+                    }
                     None => self.ask_alone(name, key, wait).await?,
                 };
                 let Some(hold) = hold else { return Ok(None) };

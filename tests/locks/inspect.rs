@@ -1,13 +1,20 @@
 //! Looking at who holds a name.
 
+use std::time::Duration;
+
 use futures::FutureExt;
 use keyward::{ErrorKind, Locks, Mode, Occupancy, Status};
+use tokio::time::advance;
 use tokio_test::{assert_pending, assert_ready_ok};
 
 use crate::{by_hand, memory, now, paused};
 
 fn look(locks: &Locks) -> Status {
     locks.inspect("a").now_or_never().unwrap().unwrap()
+}
+
+fn longest(locks: &Locks) -> Option<u64> {
+    look(locks).longest_wait.map(|wait| wait.as_secs())
 }
 
 fn mode(status: &Status) -> Option<Mode> {
@@ -32,14 +39,18 @@ fn it_tells_how_a_name_is_held_and_who_waits() {
     // The writer asks the store; those behind it wait for their turn.
     let mut writer = by_hand(locks.lock_named("a"));
     assert_pending!(writer.poll());
-    assert_eq!((mode(&look(&locks)), look(&locks).waiters), (Some(Mode::Shared), 0));
+    assert_eq!((mode(&look(&locks)), look(&locks).waiters), (Some(Mode::Shared), 1));
+    runtime.block_on(advance(Duration::from_secs(3)));
     let mut behind = by_hand(locks.lock_named("a"));
     assert_pending!(behind.poll());
-    assert_eq!(look(&locks).waiters, 1);
+    runtime.block_on(advance(Duration::from_secs(2)));
+    assert_eq!((look(&locks).waiters, longest(&locks)), (2, Some(5)));
     drop(first);
     let writer = assert_ready_ok!(writer.poll());
     assert_eq!((mode(&look(&locks)), look(&locks).waiters), (Some(Mode::Exclusive), 1));
+    assert_eq!(longest(&locks), Some(2), "of those who are left");
     drop(behind);
+    assert_eq!((look(&locks).waiters, longest(&locks)), (0, None));
     drop(writer);
     assert!(!look(&locks).is_held());
 }
@@ -74,8 +85,5 @@ fn a_backend_that_does_not_tell_is_unsupported() {
     let error = locks.inspect("a").now_or_never().unwrap().unwrap_err();
     assert_eq!((error.kind(), error.backend()), (ErrorKind::Unsupported, Some("mute")));
     assert!(now(locks.lock_named("a")).unwrap_err().is_timed_out());
-    assert_eq!(
-        locks.collect_garbage(std::time::Duration::ZERO).now_or_never().unwrap().unwrap(),
-        0
-    );
+    assert_eq!(locks.collect_garbage(Duration::ZERO).now_or_never().unwrap().unwrap(), 0);
 }

@@ -9,7 +9,10 @@ mod errors;
 mod handover;
 mod inspect;
 mod loss;
+#[cfg(feature = "metrics")]
+mod metered;
 mod model;
+mod observed;
 mod readers;
 mod timeouts;
 mod urls;

@@ -33,6 +33,7 @@ use crate::{
     contract::Fencing,
     deadline::Boot,
     error::{Error, ErrorKind},
+    observe,
     watch::LossReason,
 };
 
@@ -135,6 +136,7 @@ impl Actor {
             Error::new(ErrorKind::ResourceLimit).with_message(message).with_source(e)
         })?;
         pool.add(&session, &server, role)?;
+        observe::connections("mysql", 1.0);
         let now = Instant::now();
         let next_beat = now + pool.options.heartbeat_or_default();
         Ok(Self { wire: Some(wire), session, pool, commands, role, next_beat, idle_since: now })
@@ -360,11 +362,15 @@ impl Actor {
     /// Asks whether all locks are ours.
     async fn verify(&mut self) -> Result<(), Error> {
         let held = self.session.held();
-        let sent = Boot::now();
+        let (sent, until) = (Boot::now(), self.session.valid_until());
         let answer = self.ask_until_answered(sql::verify(held.iter())).await?;
         let mut numbers = self.proven_numbers(&answer, sent)?.into_iter();
         if let Some(clock) = numbers.next() {
             self.pool.windows.set_clock(clock);
+        }
+        if !held.is_empty() {
+            let took = Boot::now().saturating_since(sent);
+            observe::renewal("mysql", took, until.saturating_since(sent));
         }
         for key in held {
             if numbers.next() != Some(1) {
@@ -431,6 +437,7 @@ impl Actor {
 /// A4
 impl Drop for Actor {
     fn drop(&mut self) {
+        observe::connections("mysql", -1.0);
         self.pool.remove(&self.session);
         self.session.end(LossReason::Closed);
     }
