@@ -18,6 +18,9 @@ mod timeouts;
 mod urls;
 mod warnings;
 
+#[cfg(feature = "metrics")]
+#[path = "../support/numbers.rs"]
+mod numbers;
 #[path = "../support/scripted.rs"]
 mod scripted;
 #[path = "../support/mod.rs"]

@@ -220,7 +220,7 @@ fn a_loss_is_warned_of_once_with_its_reason() {
     let _ = lease.state();
     assert!(backend.sever(b"a"));
     assert_eq!(losses(&seen), lost);
-    let _ = (lease.state(), lease.lost(), lease.cancellation_token());
+    drop((lease.state(), lease.lost(), lease.cancellation_token()));
     drop(lease);
     assert_eq!(losses(&seen), [""; 0], "once");
 

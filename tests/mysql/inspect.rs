@@ -34,6 +34,10 @@ async fn it_tells_the_session_and_its_user() {
         assert_eq!(found.user.as_deref(), Some(clients.user()));
         assert_eq!(found.host.as_deref(), Some("localhost"));
         assert_eq!(found.pid, None);
+        let since = found.since.expect("it is ours, and so we know");
+        assert!(since.elapsed().is_ok_and(|held| held < SOON), "{kind}: {since:?}");
+        let theirs = owner(&clients.locks("").await, &name).await.unwrap();
+        assert_eq!((theirs.session, theirs.since), (session, None), "another process cannot know");
         let said = found.to_string();
         let expected = format!("session {} of {}", session.unwrap(), clients.user());
         assert!(said.starts_with(&expected), "{said}");

@@ -12,6 +12,8 @@ mod harness;
 mod inspect;
 mod kills;
 mod many;
+#[cfg(feature = "metrics")]
+mod metered;
 mod network;
 mod random;
 mod refuse;
@@ -20,6 +22,9 @@ mod session;
 mod share;
 mod time;
 
+#[cfg(feature = "metrics")]
+#[path = "../support/numbers.rs"]
+mod numbers;
 #[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/server/mod.rs"]

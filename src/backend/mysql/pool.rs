@@ -177,6 +177,11 @@ impl Pool {
         self.state().server.clone()
     }
 
+    /// The session of that number, if it is one of ours.
+    pub(super) fn session(&self, id: u64) -> Option<Arc<Session>> {
+        self.state().sessions.iter().find(|session| session.id == id).cloned()
+    }
+
     /// The order of what happens to sessions.
     pub(super) fn tick(&self) -> u64 {
         self.clock.fetch_add(1, Ordering::SeqCst)

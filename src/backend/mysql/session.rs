@@ -16,7 +16,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -81,8 +81,20 @@ pub(super) struct Place {
 
 #[derive(Default)]
 struct Leases {
-    signals: HashMap<Key, LossSignal>,
+    held: HashMap<Key, Taken>,
     over: Option<LossReason>,
+}
+
+/// A lock that is held.
+struct Taken {
+    signal: LossSignal,
+    since: SystemTime,
+}
+
+impl Leases {
+    fn signals(&self) -> impl Iterator<Item = &LossSignal> {
+        self.held.values().map(|taken| &taken.signal)
+    }
 }
 
 impl Session {
@@ -132,7 +144,7 @@ impl Session {
         let until = (sent + self.validity).as_nanos();
         self.proven_until.fetch_max(until, Ordering::AcqRel);
         if self.stalled.swap(false, Ordering::AcqRel) {
-            self.leases().signals.values().for_each(LossSignal::resume);
+            self.leases().signals().for_each(LossSignal::resume);
         }
     }
 
@@ -140,8 +152,8 @@ impl Session {
     pub(super) fn suspend(&self) -> bool {
         self.stalled.store(true, Ordering::Release);
         let leases = self.leases();
-        leases.signals.values().for_each(LossSignal::suspend);
-        !leases.signals.is_empty()
+        leases.signals().for_each(LossSignal::suspend);
+        !leases.held.is_empty()
     }
 
     /// Whether it may be given something to do.
@@ -162,8 +174,9 @@ impl Session {
             return None;
         }
         let signal = LossSignal::new();
-        let is_first = leases.signals.is_empty();
-        leases.signals.insert(Arc::clone(key), signal.clone());
+        let is_first = leases.held.is_empty();
+        let taken = Taken { signal: signal.clone(), since: SystemTime::now() };
+        leases.held.insert(Arc::clone(key), taken);
         drop(leases);
         if is_first {
             deadline::arm(until);
@@ -175,25 +188,30 @@ impl Session {
     /// for that holder: there is nothing to give back.
     pub(super) fn end_lease(&self, key: &Key, signal: &LossSignal) -> bool {
         let mut leases = self.leases();
-        let is_held = leases.signals.get(key).is_some_and(|held| held.is(signal));
-        let ended = if is_held { leases.signals.remove(key) } else { None };
+        let is_held = leases.held.get(key).is_some_and(|held| held.signal.is(signal));
+        let ended = if is_held { leases.held.remove(key) } else { None };
         drop(leases);
         ended.is_some()
     }
 
     pub(super) fn has_lease(&self, key: &Key) -> bool {
-        self.leases().signals.contains_key(key)
+        self.leases().held.contains_key(key)
+    }
+
+    /// Since when it holds that lock for somebody.
+    pub(super) fn held_since(&self, key: &Key) -> Option<SystemTime> {
+        self.leases().held.get(key).map(|taken| taken.since)
     }
 
     /// The locks that it holds for somebody.
     pub(super) fn held(&self) -> Vec<Key> {
-        self.leases().signals.keys().cloned().collect()
+        self.leases().held.keys().cloned().collect()
     }
 
     /// One of its locks is not ours.
     pub(super) fn lose(&self, key: &Key) {
-        let lost = self.leases().signals.remove(key);
-        if let Some(signal) = lost {
+        let lost = self.leases().held.remove(key);
+        if let Some(Taken { signal, .. }) = lost {
             signal.lose(LossReason::NotOwner);
         }
     }
@@ -202,9 +220,9 @@ impl Session {
     pub(super) fn end(&self, reason: LossReason) {
         let mut leases = self.leases();
         leases.over.get_or_insert(reason);
-        let lost = std::mem::take(&mut leases.signals);
+        let lost = std::mem::take(&mut leases.held);
         drop(leases);
-        for signal in lost.into_values() {
+        for Taken { signal, .. } in lost.into_values() {
             signal.lose(reason); // wakes tasks: not under the mutex
         }
         self.ended.notify_one();
@@ -214,7 +232,7 @@ impl Session {
 impl Expires for Session {
     fn deadline(&self) -> Option<Boot> {
         let leases = self.leases();
-        (!leases.signals.is_empty()).then(|| self.valid_until())
+        (!leases.held.is_empty()).then(|| self.valid_until())
     }
 
     fn expire(&self) {
