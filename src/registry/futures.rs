@@ -132,6 +132,14 @@ pub struct Timeout<F> {
     sleep: Option<Sleep>,
 }
 
+#[cfg(not(keyward_loom))]
+impl<F> Timeout<F> {
+    /// The wait, of one that has not been polled.
+    pub(super) fn into_parts(self) -> (Option<F>, Duration) {
+        (self.wait, self.limit)
+    }
+}
+
 impl<F: Future> Future for Timeout<F> {
     type Output = Result<F::Output, Elapsed>;
 

@@ -4,6 +4,7 @@
 //! |--------------|------------------------------------------------------------------------------|
 //! | `mod.rs`     | [`LockRegistry`]: the verbs and their docs                                   |
 //! | `futures.rs` | the named futures                                                            |
+//! | `blocking.rs`| the same for callers that are not async                                      |
 //! | `guard.rs`   | the guards                                                                   |
 //! | `wait.rs`    | one wait: the state machine behind every future                              |
 //! | `ask.rs`     | a handle of the table, and a request for one key                             |
@@ -19,6 +20,8 @@
 #![allow(unsafe_code, reason = "measured: half the time of the safe design; see DESIGN.md")]
 
 mod ask;
+#[cfg(not(keyward_loom))]
+mod blocking;
 pub(crate) mod futures;
 mod guard;
 mod key;
@@ -288,33 +291,6 @@ impl<K: Hash + Eq, S: BuildHasher> LockRegistry<K, S> {
             waits.push(self.lock_named(key));
         }
         LockAll::new(waits)
-    }
-
-    /// Blocks the thread until the key is free, and holds it: for callers that are not async.
-    ///
-    /// It queues like everybody else. Within async code use [`lock_named`](Self::lock_named); from
-    /// `spawn_blocking` this one is right.
-    ///
-    /// # Panics
-    ///
-    /// If it is called within an asynchronous execution context, as Tokio's `blocking_lock` does: the
-    /// thread it would block may be the one that has to release the key.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let registry = keyward::LockRegistry::<String>::new();
-    /// let guard = registry.blocking_lock_named("vol-1");
-    /// assert_eq!(guard.name(), "vol-1");
-    /// ```
-    #[track_caller]
-    pub fn blocking_lock_named<Q>(&self, key: &Q) -> NamedGuard<K>
-    where
-        Q: ToKey<K> + ?Sized,
-    {
-        // Only Tokio knows whether this thread may block, and says so through its own locks.
-        drop(tokio::sync::Mutex::new(()).blocking_lock());
-        ::futures::executor::block_on(self.lock_named(key))
     }
 
     /// How many guards hold the key now: 0, 1, or the number of readers.

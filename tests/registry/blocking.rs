@@ -1,6 +1,6 @@
 //! Callers that are not async.
 
-use std::{panic, sync::mpsc, thread};
+use std::{panic, sync::mpsc, thread, time::Duration};
 
 use crate::Names;
 
@@ -42,16 +42,62 @@ fn a_thread_waits_its_turn() {
     assert!(names.is_empty());
 }
 
-#[tokio::test]
-async fn it_panics_within_a_runtime() {
+#[test]
+fn every_twin() {
     let names = Names::new();
-    let inner = names.clone();
-    let blocked = tokio::spawn(async move { drop(inner.blocking_lock_named("a")) });
-    let panic = blocked.await.unwrap_err().into_panic();
-    let message = panic.downcast_ref::<String>().map(String::as_str);
-    let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap();
-    assert!(message.contains("Cannot block the current thread from within a runtime"), "{message}");
+    let readers = [names.blocking_read_named("a"), names.read_named("a").blocking_wait()];
+    assert_eq!(names.holders("a"), 2);
+    drop(readers);
+    let all = names.blocking_lock_all(["b", "a", "b"]);
+    assert!(all.names().eq(["a", "b"]));
+    drop(all);
+    assert_eq!(names.lock_all(["c"]).blocking_wait().names().count(), 1);
+    assert_eq!(names.lock_named("a").blocking_wait().name(), "a");
     assert!(names.is_empty());
+}
+
+#[test]
+fn a_limit_needs_no_runtime() {
+    let names = Names::new();
+    let guard = names.blocking_lock_named("a");
+    for limit in [Duration::ZERO, Duration::from_millis(2)] {
+        assert!(names.lock_named("a").timeout(limit).blocking_wait().is_err());
+        assert!(names.read_named("a").timeout(limit).blocking_wait().is_err());
+    }
+    assert_eq!(names.waiters("a"), 0, "the place in the queue has been given up");
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| names.lock_named("a").timeout(Duration::MAX).blocking_wait());
+        while names.waiters("a") == 0 {
+            thread::yield_now();
+        }
+        drop(guard);
+        assert!(waits.join().unwrap().is_ok());
+    });
+    assert!(names.lock_named("a").timeout(Duration::ZERO).blocking_wait().is_ok(), "tried once");
+    assert!(names.is_empty());
+}
+
+#[tokio::test]
+async fn they_panic_within_a_runtime() {
+    let names = Names::new();
+    let calls: [fn(&Names); 6] = [
+        |names| drop(names.blocking_lock_named("a")),
+        |names| drop(names.blocking_read_named("a")),
+        |names| drop(names.blocking_lock_all(["a"])),
+        |names| drop(names.lock_named("a").blocking_wait()),
+        |names| drop(names.read_named("a").blocking_wait()),
+        |names| drop(names.lock_named("a").timeout(Duration::ZERO).blocking_wait()),
+    ];
+    for call in calls {
+        let inner = names.clone();
+        let blocked = tokio::spawn(async move { call(&inner) });
+        let panic = blocked.await.unwrap_err().into_panic();
+        let message = panic.downcast_ref::<String>().map(String::as_str);
+        let message = message.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap();
+        let expected = "Cannot block the current thread from within a runtime";
+        assert!(message.contains(expected), "{message}");
+        assert!(names.is_empty());
+    }
 }
 
 #[test]
