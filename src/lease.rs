@@ -11,7 +11,6 @@ use crate::{
     handover::Held,
     name::LockName,
     observe::{self, Holding},
-    runtime,
     token::FencingToken,
     watch::{Ear, LeaseState, LossReason, LossSignal, Lost},
 };
@@ -228,20 +227,6 @@ impl Lease {
             }
             Err(e) => Err(e.with_name(name).with_backend(backend)),
         }
-    }
-
-    /// [`release`](Self::release) for callers that are not async.
-    ///
-    /// # Errors
-    ///
-    /// As [`release`](Self::release).
-    ///
-    /// # Panics
-    ///
-    /// If it is called within an asynchronous execution context.
-    #[track_caller]
-    pub fn blocking_release(self) -> Result<Released, Error> {
-        runtime::block_on(self.release())
     }
 
     fn signal(&self) -> &LossSignal {

@@ -102,6 +102,8 @@ mod acquire;
 #[cfg(not(keyward_loom))]
 mod backend;
 #[cfg(not(keyward_loom))]
+mod blocking;
+#[cfg(not(keyward_loom))]
 mod boxed;
 #[cfg(all(feature = "conformance", not(keyward_loom)))]
 pub mod conformance;

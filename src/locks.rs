@@ -7,7 +7,7 @@ use crate::{
     contract::{Backend, Capability, Occupancy},
     error::Error,
     handover::Gate,
-    lease::{Lease, Leases},
+    lease::Leases,
     name::LockName,
 };
 
@@ -141,46 +141,6 @@ impl Locks {
     ) -> Acquire<Leases> {
         let names = names.into_iter().map(|name| self.whole(name)).collect();
         Acquire::many(Arc::clone(&self.gate), names)
-    }
-
-    /// [`lock_named`](Self::lock_named) for callers that are not async; to say more, see
-    /// [`Acquire::blocking_wait`].
-    ///
-    /// # Errors
-    ///
-    /// See [`Acquire`].
-    ///
-    /// # Panics
-    ///
-    /// If it is called within an asynchronous execution context.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # fn main() -> Result<(), keyward::Error> {
-    /// let locks = keyward::Locks::blocking_connect("memory:")?;
-    /// let lease = locks.blocking_lock_named("vol-1")?;
-    /// lease.blocking_release()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[track_caller]
-    pub fn blocking_lock_named(&self, name: impl Into<LockName>) -> Result<Lease, Error> {
-        self.lock_named(name).blocking_wait()
-    }
-
-    /// [`try_lock_named`](Self::try_lock_named) for callers that are not async.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_lock_named`](Self::try_lock_named).
-    ///
-    /// # Panics
-    ///
-    /// If it is called within an asynchronous execution context.
-    #[track_caller]
-    pub fn blocking_try_lock_named(&self, name: impl Into<LockName>) -> Result<Lease, Error> {
-        self.try_lock_named(name).blocking_wait()
     }
 
     /// The same locks under names that have `prefix` before them. Prefixes add up.

@@ -82,6 +82,20 @@ impl Locks {
         let prefix = read("KEYWARD_PREFIX")?.unwrap_or_default();
         Self::builder().prefix(prefix).connect(url).await
     }
+
+    /// [`from_env`](Self::from_env) for callers that are not async.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_env`](Self::from_env).
+    ///
+    /// # Panics
+    ///
+    /// If it is called within an asynchronous execution context.
+    #[track_caller]
+    pub fn blocking_from_env() -> Result<Self, Error> {
+        runtime::block_on(Self::from_env())
+    }
 }
 
 impl LocksBuilder {
@@ -121,6 +135,20 @@ impl LocksBuilder {
 }
 
 impl LocksBuilder {
+    /// [`connect`](Self::connect) for callers that are not async.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Panics
+    ///
+    /// If it is called within an asynchronous execution context.
+    #[track_caller]
+    pub fn blocking_connect(self, url: impl AsRef<str>) -> Result<Locks, Error> {
+        runtime::block_on(self.connect(url))
+    }
+
     /// What the URL says, if it says something.
     #[cfg(any(feature = "file", feature = "mysql"))]
     const fn politely(self, gap: Option<std::time::Duration>) -> Self {

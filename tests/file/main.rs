@@ -14,10 +14,13 @@ mod room;
 mod tokens;
 mod urls;
 mod waiting;
+mod warnings_of_waits;
 mod wire;
 
 #[path = "../support/child.rs"]
 mod child;
+#[path = "../support/warnings.rs"]
+mod warnings;
 
 /// What the children run; as a test of its own it does nothing.
 #[test]

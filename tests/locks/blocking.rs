@@ -3,7 +3,7 @@
 use std::{sync::mpsc, thread, time::Duration};
 
 use futures::FutureExt;
-use keyward::{Locks, Released};
+use keyward::{ErrorKind, Locks, Released};
 
 use crate::memory;
 
@@ -23,6 +23,19 @@ fn every_blocking_twin() {
     let readers = [(); 2].map(|()| locks.lock_named("a").shared().blocking_wait().unwrap());
     drop(readers);
     assert!(Locks::blocking_connect("nothing:").is_err());
+
+    let locks = Locks::builder().prefix("p-").blocking_connect("memory:").unwrap();
+    let lease = locks.blocking_lock_named("a").unwrap();
+    lease.blocking_ensure_held().unwrap();
+    let status = locks.blocking_inspect("a").unwrap();
+    assert!(status.is_held() && status.name.to_string() == "p-a", "{status:?}");
+    let all = locks.blocking_lock_all(["b", "c"]).unwrap();
+    all.blocking_ensure_held().unwrap();
+    assert_eq!(all.blocking_release().unwrap(), Released::Released);
+    assert_eq!(locks.blocking_collect_garbage(Duration::ZERO).unwrap(), 0);
+    drop(lease);
+    locks.blocking_close().unwrap();
+    assert_eq!(locks.blocking_lock_named("a").unwrap_err().kind(), ErrorKind::Closed);
 }
 
 #[test]
