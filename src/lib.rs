@@ -69,7 +69,7 @@
 //! | fencing tokens | grow within the process | grow over processes, crashes and restarts | grow over restarts of one server; from a table, over failovers |
 //! | longest name | any | any; up to 255 bytes as it stands | any; up to 64 lower-case characters as it stands |
 //!
-//! [What a lease guarantees](_documentation::leases), until when, and what only the token can do.
+//! [The whole table](_documentation::guarantees), and [what a lease is](_documentation::leases).
 //!
 //! More can be written outside of this crate, on the [`contract`] that these stand on.
 //!
@@ -93,7 +93,17 @@
 //! for what is being built, so that a `Cargo.toml` written today stays as it is. Without its feature, the
 //! URL of a backend is an error that says so.
 //!
-//! # More
+//! # Guides
+//!
+//! * [Choosing a lock](_documentation::choosing): which one, what it costs, what to name it.
+//! * [Cookbook](_documentation::cookbook): the usual jobs, each in a few lines.
+//! * [What each backend guarantees](_documentation::guarantees), whatever dies, stops, or is cut off.
+//! * [What a lease is](_documentation::leases), until when, and what only the fence can do.
+//! * Coming from [oslo.concurrency](_documentation::coming_from::oslo),
+//!   [tooz and Cinder](_documentation::coming_from::cinder),
+//!   [a map of mutexes](_documentation::coming_from::dashmap),
+//!   [`GET_LOCK` by hand](_documentation::coming_from::sqlx), or
+//!   [Redlock](_documentation::coming_from::redlock).
 //!
 //! [How it is built, and why](_documentation::design); [what has changed](_documentation::changelog).
 
@@ -165,12 +175,43 @@ pub mod futures {
     pub use crate::{acquire::Acquiring, watch::Lost};
 }
 
-/// The documents that come with the crate.
+// Links of a document are by reference: it ends with where they lead on a repository's page, and
+// guides.md, which comes first and therefore wins, says where they lead here.
+#[doc = include_str!("guides.md")]
+#[doc = include_str!("../docs/README.md")]
 pub mod _documentation {
     #[doc = include_str!("../CHANGELOG.md")]
     pub mod changelog {}
+    #[doc = include_str!("guides.md")]
+    #[doc = include_str!("../docs/choosing.md")]
+    pub mod choosing {}
+    /// Guides for those who come from another library, or from locks made by hand.
+    pub mod coming_from {
+        #[doc = include_str!("guides.md")]
+        #[doc = include_str!("../docs/coming-from/cinder.md")]
+        pub mod cinder {}
+        #[doc = include_str!("guides.md")]
+        #[doc = include_str!("../docs/coming-from/dashmap.md")]
+        pub mod dashmap {}
+        #[doc = include_str!("guides.md")]
+        #[doc = include_str!("../docs/coming-from/oslo.md")]
+        pub mod oslo {}
+        #[doc = include_str!("guides.md")]
+        #[doc = include_str!("../docs/coming-from/redlock.md")]
+        pub mod redlock {}
+        #[doc = include_str!("guides.md")]
+        #[doc = include_str!("../docs/coming-from/sqlx.md")]
+        pub mod sqlx {}
+    }
+    #[doc = include_str!("guides.md")]
+    #[doc = include_str!("../docs/cookbook.md")]
+    pub mod cookbook {}
     #[doc = include_str!("../DESIGN.md")]
     pub mod design {}
+    #[doc = include_str!("guides.md")]
+    #[doc = include_str!("../docs/guarantees.md")]
+    pub mod guarantees {}
+    #[doc = include_str!("guides.md")]
     #[doc = include_str!("../docs/leases.md")]
     pub mod leases {}
 }

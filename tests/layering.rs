@@ -154,3 +154,46 @@ fn files_are_short_and_have_a_head() {
         assert!(text.starts_with("//!"), "{} has no head comment", file.display());
     }
 }
+
+/// A guide's text without code and comments.
+fn prose(text: &str) -> String {
+    let text: String = text.split("```").step_by(2).collect();
+    let comments = text.split("<!--").map(|part| part.split_once("-->").map_or(part, |(_, it)| it));
+    comments.collect()
+}
+
+/// `[label]: target`, one a line.
+fn link_targets(text: &str) -> BTreeMap<&str, &str> {
+    text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).collect()
+}
+
+/// Links of the guides lead somewhere on a repository's page, by their own last lines, and in the API's
+/// documentation, by `src/guides.md`.
+#[test]
+fn links_of_guides_lead_somewhere_in_both_places() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("src/guides.md")).unwrap();
+    let in_rustdoc = link_targets(&text);
+    let mut links = 0;
+    for folder in [root.join("docs"), root.join("docs/coming-from")] {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                continue;
+            }
+            let text = prose(&fs::read_to_string(&path).unwrap());
+            let on_pages = link_targets(&text);
+            for (label, target) in &on_pages {
+                assert!(folder.join(target).exists(), "{}: {label}: {target}", path.display());
+            }
+            for part in text.split("][").skip(1) {
+                let label = part.split_once(']').map_or(part, |(label, _)| label);
+                assert!(on_pages.contains_key(label), "{}: {label}: no target", path.display());
+                assert!(in_rustdoc.contains_key(label), "{label} is missing in src/guides.md");
+                links += 1;
+            }
+            assert!(!text.contains("](crate::"), "{}: a link for rustdoc only", path.display());
+        }
+    }
+    assert!(links > 30, "the guides were not found");
+}
