@@ -1,4 +1,4 @@
-//! Numbers for a recorder of the [`metrics`](::metrics) facade: how long locks are waited for and held, how many,
+//! Numbers for a recorder of the `metrics` facade: how long locks are waited for and held, how many,
 //! and what has been lost. Feature `metrics`.
 //!
 //! | name | kind | unit | labels | what it counts |
