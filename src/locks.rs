@@ -33,7 +33,7 @@ use crate::{
 /// | `file:///dir` | processes of this host | record locks on the files of a directory; see [`file`](crate::file) |
 /// | `mysql://user:password@host/database` | hosts | `GET_LOCK` of a MySQL or MariaDB server; see `keyward::mysql` |
 ///
-/// What a [`Lease`] means is the same for all of them; what each can do beyond that, and how late it
+/// What a [`Lease`](crate::Lease) means is the same for all of them; what each can do beyond that, and how late it
 /// tells of a loss, says its [`capability`](Self::capability).
 ///
 /// # Queues
