@@ -86,6 +86,7 @@
 //! | `file` | yes | the file backend; needs libc and rustix |
 //! | `mysql` | no | the MySQL and MariaDB backend; needs sqlx, some 100 crates |
 //! | `mysql-tls` | no | encryption to such a server, by rustls and the system's certificates |
+//! | `tower` | no | [`tower`](crate::tower): a lock for each request of a service; needs tower-layer and tower-service |
 //! | `conformance` | no | the contract's test cases, for backends of your own |
 //! | `full` | no | all of them |
 //!
@@ -126,6 +127,8 @@ mod runtime;
 mod sync;
 #[cfg(not(keyward_loom))]
 mod token;
+#[cfg(all(feature = "tower", not(keyward_loom)))]
+pub mod tower;
 #[cfg(not(keyward_loom))]
 mod url;
 #[cfg(not(keyward_loom))]
