@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn a_store_that_fails_is_no_lock_that_is_held() {
         let store = MemoryBackend::new();
-        store.faults().fail_next("migration", ErrorKind::Unavailable);
+        store.faults().fail_next("migration", Error::new(ErrorKind::Unavailable));
         let locks = Locks::builder().backend(store);
         let nothing = async |_| unreachable!("nothing runs without the lock");
         let error = Migration::default().run(&locks, nothing).await.unwrap_err();

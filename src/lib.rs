@@ -86,7 +86,7 @@
 //! | `file` | yes | the file backend; needs libc and rustix |
 //! | `mysql` | no | the MySQL and MariaDB backend; needs sqlx, some 100 crates |
 //! | `mysql-tls` | no | encryption to such a server, by rustls and the system's certificates |
-//! | `tower` | no | [`tower`](crate::tower): a lock for each request of a service; needs tower-layer and tower-service |
+//! | `tower` | no | a [`tower`] layer: a lock for each request of a service; needs tower-layer and tower-service |
 //! | `conformance` | no | the contract's test cases, for backends of your own |
 //! | `full` | no | all of them |
 //!

@@ -200,7 +200,7 @@ async fn whatever_can_be_said_of_an_acquisition_counts() {
     assert_eq!((busy.kind(), busy.name()), (ErrorKind::WouldBlock, Some(held.name())));
     let late = world.ask("a/1", |acquire| acquire.timeout(SECOND)).await.unwrap_err();
     assert!(lock_error(late).is_timed_out());
-    world.faults.fail_next("b", ErrorKind::Unavailable);
+    world.faults.fail_next("b", Error::new(ErrorKind::Unavailable));
     let down = world.ask("b/1", |acquire| acquire).await.unwrap_err();
     assert_eq!(lock_error(down).kind(), ErrorKind::Unavailable);
     assert_eq!(world.inside(), 0);
@@ -335,7 +335,7 @@ fn an_error_of_the_service_passes_through_and_frees_the_lock() {
     assert!(error.into_boxed().is::<Refused>());
     assert!(world.is_free("a"));
 
-    let error = LockServiceError::<Refused>::Lock(ErrorKind::TimedOut.into());
+    let error = LockServiceError::<Refused>::Lock(Error::new(ErrorKind::TimedOut));
     assert!(error.source().unwrap().downcast_ref::<Error>().unwrap().is_timed_out());
     assert!(error.into_boxed().is::<Error>());
 }

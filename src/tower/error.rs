@@ -9,7 +9,7 @@ use crate::error::Error;
 /// # Examples
 ///
 /// ```
-/// use keyward::{ErrorKind, tower::LockServiceError};
+/// use keyward::{Error, ErrorKind, tower::LockServiceError};
 ///
 /// fn status<E>(error: &LockServiceError<E>) -> u16 {
 ///     match error {
@@ -20,7 +20,7 @@ use crate::error::Error;
 ///     }
 /// }
 ///
-/// let busy = LockServiceError::<std::io::Error>::Lock(ErrorKind::WouldBlock.into());
+/// let busy = LockServiceError::<std::io::Error>::Lock(Error::new(ErrorKind::WouldBlock));
 /// assert_eq!(status(&busy), 409);
 /// ```
 #[derive(Clone, Debug)]
@@ -43,10 +43,10 @@ impl<E> LockServiceError<E> {
     /// # Examples
     ///
     /// ```
-    /// use keyward::{ErrorKind, tower::LockServiceError};
+    /// use keyward::{Error, ErrorKind, tower::LockServiceError};
     ///
     /// type BoxError = Box<dyn std::error::Error + Send + Sync>;
-    /// let error = LockServiceError::<BoxError>::Lock(ErrorKind::TimedOut.into()).into_boxed();
+    /// let error = LockServiceError::<BoxError>::Lock(Error::new(ErrorKind::TimedOut)).into_boxed();
     /// assert!(error.downcast_ref::<keyward::Error>().is_some_and(|e| e.is_timed_out()));
     /// ```
     pub fn into_boxed(self) -> Box<dyn error::Error + Send + Sync>

@@ -101,7 +101,7 @@ use crate::{acquire::Acquire, lease::Leases};
 ///     LockLayer::new(move |tenant: &String| Some(locks.lock_named(tenant).blocking(false)))
 /// }
 /// ```
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct LockLayer<F> {
     ask: F,
 }
@@ -142,7 +142,7 @@ impl<F> fmt::Debug for LockLayer<F> {
 /// # Errors
 ///
 /// See [`LockServiceError`].
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct LockService<S, F> {
     inner: S,
     ask: F,

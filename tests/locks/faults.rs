@@ -198,7 +198,7 @@ fn the_next_acquisition_of_the_name_fails_and_no_other() {
     let asks: [fn(&Locks) -> keyward::Acquire; 3] =
         [|l| l.lock_named("a"), |l| l.try_lock_named("a"), |l| l.lock_named("a").shared()];
     for ask in asks {
-        faults.fail_next("a", ErrorKind::StorageFull);
+        faults.fail_next("a", Error::new(ErrorKind::StorageFull));
         drop(now(locks.lock_named("b")).unwrap());
         drop(now(ask(&prefixed)).unwrap());
         let error = now(ask(&locks)).unwrap_err();
@@ -214,15 +214,15 @@ fn the_next_acquisition_of_the_name_fails_and_no_other() {
     let lease = now(locks.lock_named("a")).unwrap();
     let mut waits = by_hand(other.lock_named("a"));
     assert_pending!(waits.poll());
-    faults.fail_next("a", ErrorKind::Unavailable);
-    faults.fail_next("a", ErrorKind::ResourceLimit);
+    faults.fail_next("a", Error::new(ErrorKind::Unavailable));
+    faults.fail_next("a", Error::new(ErrorKind::ResourceLimit));
     let another = || now(third.lock_named("a")).unwrap_err().kind();
     assert_eq!([another(), another()], [ErrorKind::Unavailable, ErrorKind::ResourceLimit]);
     drop(lease);
     drop(assert_ready_ok!(waits.poll()));
 
     // Of several names all or none.
-    faults.fail_next("b", ErrorKind::Unavailable);
+    faults.fail_next("b", Error::new(ErrorKind::Unavailable));
     let mut all = by_hand(locks.lock_all(["a", "b", "c"]));
     let error = assert_ready_err!(all.poll());
     assert_eq!(
@@ -251,7 +251,7 @@ async fn a_slow_store_takes_its_time_for_each_acquisition_and_release() {
     let late = locks.lock_named("a").timeout(SECOND / 2).await.unwrap_err();
     assert!(late.is_timed_out());
     let start = Instant::now();
-    faults.fail_next("a", ErrorKind::Unavailable);
+    faults.fail_next("a", Error::new(ErrorKind::Unavailable));
     let error = locks.lock_named("a").await.unwrap_err();
     assert!(error.kind() == ErrorKind::Unavailable && start.elapsed() == SECOND);
 
@@ -314,7 +314,7 @@ struct Slow {
     locks: Locks,
     lease: Cell<Option<Lease>>,
     held: RefCell<Vec<Lease>>,
-    operation: for<'a> fn(&'a Slow) -> Operation<'a>,
+    operation: for<'a> fn(&'a Self) -> Operation<'a>,
     runtime: tokio::runtime::Runtime,
 }
 

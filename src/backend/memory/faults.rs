@@ -40,9 +40,9 @@ use crate::{
 /// A function that has to stop when it loses its lock, and the test that it does:
 ///
 /// ```
-/// use keyward::{ErrorKind, Locks, LossReason, memory::MemoryBackend};
+/// use keyward::{Error, ErrorKind, Locks, LossReason, memory::MemoryBackend};
 ///
-/// async fn report(locks: &Locks, work: impl Future<Output = u64>) -> Result<u64, keyward::Error> {
+/// async fn report(locks: &Locks, work: impl Future<Output = u64>) -> Result<u64, Error> {
 ///     let lease = locks.lock_named("report").await?;
 ///     let lines = lease.run(work).await?; // stops when the lease is lost
 ///     lease.release().await?;
@@ -60,7 +60,7 @@ use crate::{
 /// let error = report(&locks, lost_half_way).await.unwrap_err();
 /// assert!(error.is_lost());
 ///
-/// faults.fail_next("report", ErrorKind::Unavailable);
+/// faults.fail_next("report", Error::new(ErrorKind::Unavailable));
 /// let error = report(&locks, async { 7 }).await.unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Unavailable);
 /// assert_eq!(report(&locks, async { 7 }).await?, 7);
@@ -165,8 +165,8 @@ impl MemoryFaults {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn fail_next(&self, name: impl Into<LockName>, error: impl Into<Error>) {
-        let (name, error) = (name.into(), error.into());
+    pub fn fail_next(&self, name: impl Into<LockName>, error: Error) {
+        let name = name.into();
         let key = Arc::clone(name.shared_bytes());
         self.faults().lock().failures.entry(key).or_default().push_back(error);
     }
@@ -317,7 +317,7 @@ impl Takeable {
         match self.signal.state() {
             LeaseState::Held => Ok(()),
             LeaseState::Suspended => Err(unanswered()),
-            LeaseState::Lost(_) => Err(ErrorKind::Lost.into()),
+            LeaseState::Lost(_) => Err(Error::new(ErrorKind::Lost)),
         }
     }
 
