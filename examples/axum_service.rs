@@ -9,7 +9,7 @@ use axum::{
     Router,
     error_handling::HandleErrorLayer,
     extract::{Path, Request, State},
-    http::{HeaderName, StatusCode, header::RETRY_AFTER},
+    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
     routing::{get, put},
 };
@@ -45,13 +45,11 @@ async fn answer(error: LockServiceError<Infallible>) -> Response {
         ErrorKind::TimedOut => StatusCode::LOCKED,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let retry: &[(HeaderName, &str)] =
-        if error.is_retryable() { &[(RETRY_AFTER, "1")] } else { &[] };
-    let retry: axum::http::HeaderMap = retry
-        .iter()
-        .map(|(name, value)| (name.clone(), value.parse().expect("a number")))
-        .collect();
-    (status, retry, error.to_string()).into_response()
+    let mut response = (status, error.to_string()).into_response();
+    if error.is_retryable() {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
 }
 
 /// How the example sees that a resize has begun, and lets it end.

@@ -61,20 +61,36 @@
 //! ([`WouldBlock`](crate::ErrorKind::WouldBlock)), 423 that it took too long
 //! ([`TimedOut`](crate::ErrorKind::TimedOut)), 503 that there was a problem with the lock itself;
 //! [`Error::is_retryable`](crate::Error::is_retryable) says for which of them a `Retry-After` is honest.
-//! `examples/axum_service.rs` does it:
+//! `examples/axum_service.rs` has the whole of it.
 //!
-//! ```ignore
+//! ```
+//! # use std::convert::Infallible;
+//! # use axum::{Router, error_handling::HandleErrorLayer, extract::Request, http::StatusCode, routing::put};
+//! # use keyward::{Locks, tower::{LockLayer, LockServiceError}};
+//! # async fn resize() {}
+//! async fn answer(error: LockServiceError<Infallible>) -> StatusCode {
+//!     match error {
+//!         LockServiceError::Lock(e) if e.is_would_block() => StatusCode::CONFLICT,
+//!         LockServiceError::Lock(e) if e.is_timed_out() => StatusCode::LOCKED,
+//!         _ => StatusCode::SERVICE_UNAVAILABLE,
+//!     }
+//! }
+//!
+//! # fn service(locks: Locks) -> Router {
+//! let lock = LockLayer::new(move |request: &Request| {
+//!     Some(locks.lock_named(request.uri().path()).blocking(false))
+//! });
 //! Router::new()
 //!     .route("/volumes/{id}/resize", put(resize))
-//!     .layer((HandleErrorLayer::new(answer), LockLayer::new(lock_of)))
+//!     .layer((HandleErrorLayer::new(answer), lock))
+//! # }
 //! ```
 //!
 //! # Readiness
 //!
 //! The layer is ready when the inner service is, and calls the very service that was ready; so while a
-//! request waits for its lock, it has what the inner service gives to those who are ready, such as a place
-//! within its limit of concurrency. Put such limits outside of this layer, or inside of it behind a buffer,
-//! if waiting requests should not count.
+//! request waits for its lock, it keeps what the inner service gives to those who are ready, such as a
+//! place within a limit of concurrency. Where many may wait, give the wait a limit.
 
 mod error;
 mod future;
