@@ -381,3 +381,40 @@ fn nothing_is_left_of_what_is_dropped_while_the_store_takes_its_time() {
         assert!(explore(|| Slow::new(&["b", "a"], operation)) >= 1);
     }
 }
+
+/// Each hold ends once: what the store says to have taken away is what the holders find lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn every_loss_is_somebodys() {
+    const LOSSES: usize = 2_000;
+    let (faults, locks, other) = store();
+    let enough = tokio_util::sync::CancellationToken::new();
+    let mut holders = tokio::task::JoinSet::new();
+    for n in 0..6 {
+        let locks = if n % 2 == 0 { locks.clone() } else { other.clone() };
+        let enough = enough.clone();
+        holders.spawn(async move {
+            let mut lost = 0;
+            for hold in 0.. {
+                if enough.is_cancelled() {
+                    break;
+                }
+                let wait = locks.lock_named("a");
+                let lease = if (hold + n) % 3 == 0 { wait.shared() } else { wait }.await.unwrap();
+                tokio::task::yield_now().await;
+                lost += usize::from(lease.release().await.unwrap() == Released::WasLost);
+            }
+            lost
+        });
+    }
+    let loser = tokio::task::spawn_blocking(move || {
+        let mut taken = 0;
+        while taken < LOSSES {
+            taken += faults.lose("a", LossReason::Closed);
+        }
+        enough.cancel();
+        taken
+    });
+    let lost: usize = holders.join_all().await.into_iter().sum();
+    assert_eq!(loser.await.unwrap(), lost);
+    assert!(is_free(&locks, "a"));
+}
