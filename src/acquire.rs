@@ -206,6 +206,14 @@ where
     }
 }
 
+/// Of one name as of several, for code that takes either.
+impl From<Acquire<Lease>> for Acquire<Leases> {
+    fn from(one: Acquire<Lease>) -> Self {
+        let Acquire { gate, names, mode, limit, blocking, _lease } = one;
+        Self { gate, names, mode, limit, blocking, _lease: PhantomData }
+    }
+}
+
 impl IntoFuture for Acquire<Lease> {
     type Output = Result<Lease, Error>;
     type IntoFuture = Acquiring<Lease>;

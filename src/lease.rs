@@ -168,10 +168,16 @@ impl Lease {
     /// [`Lost`](ErrorKind::Lost) if it is not, or if a loss has been told before;
     /// [`Unavailable`](ErrorKind::Unavailable) and the like if the backend does not answer.
     pub async fn ensure_held(&self) -> Result<(), Error> {
-        if let LeaseState::Lost(reason) = self.state() {
-            return Err(self.lost_error(reason));
-        }
+        self.still_held()?;
         self.held.hold().verify().await.map_err(|e| self.about(e))
+    }
+
+    /// The same without asking the backend.
+    pub(crate) fn still_held(&self) -> Result<(), Error> {
+        match self.state() {
+            LeaseState::Held | LeaseState::Suspended => Ok(()),
+            LeaseState::Lost(reason) => Err(self.lost_error(reason)),
+        }
     }
 
     /// Runs a future as long as the lease is held.
@@ -268,6 +274,12 @@ impl Leases {
 
     pub(crate) fn push(&mut self, lease: Lease) {
         self.0.push(lease);
+    }
+
+    /// All of them, for somebody who can reach them by reference only.
+    #[cfg(feature = "tower")]
+    pub(crate) fn take(&mut self) -> Self {
+        Self(std::mem::take(&mut self.0))
     }
 
     /// The leases, in the order in which they were taken: sorted by the names that the

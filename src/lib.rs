@@ -33,7 +33,7 @@
 //! | data with one owner, something awaited while it is locked | `tokio::sync::Mutex` |
 //! | many resources known by name or id, touched by tasks of one process | [`LockRegistry`] |
 //! | contenders in several processes of one host, Python services among them | [`Locks`], `file:` |
-//! | code that will have them later, or tests of code that has | [`Locks`], `memory:` |
+//! | code that will have them later, or tests of code that has, losses included | [`Locks`], `memory:` |
 //! | contenders on several hosts, Python services among them | [`Locks`], `mysql:` |
 //! | at most n at once, whoever they are | `tokio::sync::Semaphore` |
 //! | one computation whose result all callers want | a cache with single flight, not a lock |
@@ -64,7 +64,7 @@
 //! | order | of asking | of asking, between processes too; inside one, its tasks in order | as `file:` |
 //! | who waits | sleeps | sleeps; polls on filesystems that are not local | sleeps; polls beyond 8 names at once |
 //! | shared mode | yes | yes | no |
-//! | lost when | never | the lock file or its directory is deleted, renamed or replaced | its session is killed, the server restarts, or has not heard of it for 30 s |
+//! | lost when | never; in tests, [on demand](memory::MemoryFaults) | the lock file or its directory is deleted, renamed or replaced | its session is killed, the server restarts, or has not heard of it for 30 s |
 //! | loss is told | | within 1 s, mostly at once | within a heartbeat, 5 s; when cut off, 3 s before others can have it |
 //! | fencing tokens | grow within the process | grow over processes, crashes and restarts | grow over restarts of one server; from a table, over failovers |
 //! | longest name | any | any; up to 255 bytes as it stands | any; up to 64 lower-case characters as it stands |
@@ -86,6 +86,7 @@
 //! | `file` | yes | the file backend; needs libc and rustix |
 //! | `mysql` | no | the MySQL and MariaDB backend; needs sqlx, some 100 crates |
 //! | `mysql-tls` | no | encryption to such a server, by rustls and the system's certificates |
+//! | `tower` | no | a [`tower`] layer: a lock for each request of a service; needs tower-layer and tower-service |
 //! | `conformance` | no | the contract's test cases, for backends of your own |
 //! | `full` | no | all of them |
 //!
@@ -142,6 +143,8 @@ mod runtime;
 mod sync;
 #[cfg(not(keyward_loom))]
 mod token;
+#[cfg(all(feature = "tower", not(keyward_loom)))]
+pub mod tower;
 #[cfg(not(keyward_loom))]
 mod url;
 #[cfg(not(keyward_loom))]

@@ -65,6 +65,12 @@ impl LockName {
         Arc::clone(&self.bytes)
     }
 
+    /// The bytes, for whoever keeps them.
+    #[cfg(not(keyward_loom))]
+    pub(crate) const fn shared_bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
     /// Whether the name must reach the backend unmapped.
     pub const fn is_exact(&self) -> bool {
         self.exact

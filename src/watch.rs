@@ -130,7 +130,6 @@ impl LossSignal {
     }
 
     /// Whether they are the same.
-    #[cfg(feature = "mysql")]
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

@@ -10,11 +10,12 @@ mod scripted;
 #[path = "support/server/mod.rs"]
 mod server;
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use keyward::{
-    Lease, Locks,
+    Lease, Locks, LossReason,
     conformance::{Fixture, NotApplicable, Verdict, unique_prefix},
+    memory::{MemoryBackend, MemoryFaults},
 };
 use scripted::{Script, Scripted};
 #[cfg(feature = "file")]
@@ -28,6 +29,16 @@ fn child_entry() {
 
 mod memory {
     keyward::conformance_tests!(super::Memory::new());
+}
+
+/// Where its holds can be lost.
+mod memory_with_faults {
+    keyward::conformance_tests!(super::Memory::with_faults(std::time::Duration::ZERO));
+}
+
+/// The same where it takes its time.
+mod memory_slow {
+    keyward::conformance_tests!(super::Memory::with_faults(std::time::Duration::from_millis(2)));
 }
 
 #[cfg(feature = "file")]
@@ -90,18 +101,26 @@ mod scripted_slow {
 }
 
 struct Memory {
-    url: String,
+    store: String,
+    faults: Option<MemoryFaults>,
 }
 
 impl Memory {
     fn new() -> Self {
-        Self { url: format!("memory:{}", unique_prefix()) }
+        Self { store: unique_prefix(), faults: None }
+    }
+
+    fn with_faults(delay: Duration) -> Self {
+        let store = unique_prefix();
+        let faults = MemoryBackend::named(&store).faults();
+        faults.delay(delay);
+        Self { store, faults: Some(faults) }
     }
 }
 
 impl Fixture for Memory {
     async fn connect(&self) -> Locks {
-        Locks::connect(&self.url).await.unwrap()
+        Locks::connect(format!("memory:{}", self.store)).await.unwrap()
     }
 
     fn prefix(&self) -> &str {
@@ -112,8 +131,12 @@ impl Fixture for Memory {
         true
     }
 
-    async fn sever(&self, _: &Lease) -> Verdict {
-        Err(NotApplicable::because("nothing takes a hold of memory: away"))
+    async fn sever(&self, lease: &Lease) -> Verdict {
+        let Some(faults) = &self.faults else {
+            return Err(NotApplicable::because("nothing takes a hold of memory: away"));
+        };
+        assert_eq!(faults.lose(lease.name(), LossReason::Closed), 1, "{lease:?} is not held");
+        Ok(())
     }
 
     fn another_process(&self) -> Result<Command, NotApplicable> {

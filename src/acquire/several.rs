@@ -34,8 +34,9 @@ pub(super) fn begin_all(acquire: Acquire<Leases>, _: &mut Context<'_>) -> Begun<
         };
         let names = distinct(&gate, names)?;
         let begun = observe::clock();
-        // All are tried at once, which a store on a network may be asked in one breath. Kept are those
-        // before the first that is not free: who waits holds nothing that comes later in the order.
+        // All are tried at once, which a store on a network may be asked in one breath; a single one
+        // need not be asked twice. Kept are those before the first that is not free: who waits holds
+        // nothing that comes later in the order.
         let try_one = |(key, name): (&Key, &LockName)| {
             let (gate, key, name) = (Arc::clone(&gate), Arc::clone(key), name.clone());
             async move {
@@ -44,7 +45,7 @@ pub(super) fn begin_all(acquire: Acquire<Leases>, _: &mut Context<'_>) -> Begun<
         };
         let mut tries = Vec::new();
         poll_fn(|cx| {
-            if !tries.is_empty() {
+            if names.len() == 1 || !tries.is_empty() {
                 return Poll::Ready(()); // they have been begun, and one has been woken
             }
             let mut waits = false;

@@ -337,16 +337,19 @@ impl<K: Hash + Eq, S: BuildHasher> LockRegistry<K, S> {
         self.look(key, |queue| queue.queued())
     }
 
-    /// Whether the key is held exclusively (`Some(true)`) or by readers, if it is held.
+    /// Looks at the registry's own copy of a key that is held, and at whether it is held exclusively.
+    ///
+    /// It runs under a mutex of the registry, which it must not call.
     #[cfg(not(keyward_loom))]
-    pub(crate) fn is_exclusive<Q>(&self, key: &Q) -> Option<bool>
+    pub(crate) fn look_at<Q, R>(&self, key: &Q, f: impl FnOnce(&K, bool) -> R) -> Option<R>
     where
         Q: ToKey<K> + ?Sized,
     {
-        match self.look(key, |queue| queue.holders() + usize::from(queue.is_shared())) {
-            0 => None,
-            held => Some(held == 1),
-        }
+        let ask = self.ask(key, Mode::Exclusive);
+        let name = ask.whole_name();
+        let held = self.handle.table().find(&ask, name.as_ref())?;
+        let (holders, shared) = held.look(|queue| (queue.holders(), queue.is_shared()));
+        (holders > 0).then(|| f(held.key(), !shared))
     }
 
     fn look<Q>(&self, key: &Q, f: impl FnOnce(&mut Queue) -> usize) -> usize

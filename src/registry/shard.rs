@@ -110,6 +110,13 @@ impl<K> Contended<'_, K> {
         unsafe { Node::queue(self.node, f) }
     }
 
+    /// The key.
+    #[cfg(not(keyward_loom))]
+    pub(super) fn key(&self) -> &K {
+        // SAFETY: what is in the table is published and held (T1), and leaves it under the mutex only.
+        unsafe { Node::key(self.node) }
+    }
+
     /// Queues `waiter` and returns the node it waits for.
     ///
     /// # Safety

@@ -56,6 +56,43 @@ fn it_tells_how_a_name_is_held_and_who_waits() {
 }
 
 #[test]
+fn a_store_in_memory_tells_since_when_and_with_which_token() {
+    let owner = |locks: &Locks| match look(locks).occupancy {
+        Occupancy::Held { owner: Some(owner), .. } => owner,
+        other => panic!("{other:?}"),
+    };
+    let locks = memory();
+    let before = std::time::SystemTime::now();
+    let lease = now(locks.lock_named("a")).unwrap();
+    let since = owner(&locks).since.unwrap();
+    assert!(before <= since && since <= std::time::SystemTime::now());
+    assert_eq!(owner(&locks).token, lease.fencing_token());
+    assert_eq!(owner(&locks).pid, Some(std::process::id()));
+    assert_eq!(owner(&locks).since, Some(since), "it stays");
+    drop(lease);
+    assert!(!look(&locks).is_held());
+
+    // Of readers the first, and no token; and nothing of those before.
+    let first = now(locks.lock_named("a").shared()).unwrap();
+    let since = owner(&locks).since.unwrap();
+    let second = now(locks.lock_named("a").shared()).unwrap();
+    assert_eq!((owner(&locks).since, owner(&locks).token), (Some(since), None));
+    let runtime = paused();
+    let _inside = runtime.enter();
+    let mut writer = by_hand(locks.lock_named("a"));
+    assert_pending!(writer.poll());
+    drop((first, second));
+    let writer = assert_ready_ok!(writer.poll());
+    assert_eq!(owner(&locks).token, writer.fencing_token());
+    assert!(owner(&locks).since.unwrap() >= since);
+    let mut next = by_hand(locks.lock_named("a"));
+    assert_pending!(next.poll());
+    drop(writer);
+    let next = assert_ready_ok!(next.poll());
+    assert_eq!(owner(&locks).token, next.fencing_token());
+}
+
+#[test]
 fn it_holds_nothing() {
     let locks = memory();
     for _ in 0..3 {

@@ -6,6 +6,7 @@ mod bounds;
 mod cancel;
 mod close;
 mod errors;
+mod faults;
 mod handover;
 mod inspect;
 mod loss;
