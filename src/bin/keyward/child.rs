@@ -22,8 +22,8 @@ use std::{
 
 use keyward::Lease;
 use rustix::process::{
-    Pid, Signal, getpgid, getpgrp, getpid, getppid, getsid, kill_process,
-    set_parent_process_death_signal,
+    Pid, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, getpid, getppid, getsid, kill_process,
+    set_parent_process_death_signal, waitid,
 };
 use tokio::process::{Child, Command};
 
@@ -100,10 +100,18 @@ impl Program {
     /// Sends it what has been sent to us, unless it has had it as well.
     pub(crate) fn forward(&self, received: Received) {
         if let Some(signal) = Signal::from_named_raw(received.number)
+            && signal != Signal::CHILD
             && !self.has_had(received)
         {
             self.send(signal);
         }
+    }
+
+    /// Whether it is stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = self.pid().and_then(|pid| waitid(WaitId::Pid(pid), look).ok().flatten());
+        status.is_some_and(|status| status.stopped())
     }
 
     /// Whether the kernel has sent it to both of us: what a terminal's keys send goes to the whole

@@ -32,7 +32,8 @@ pub(crate) fn man(of: Option<&str>) -> End {
         return End::Code(USAGE);
     };
     let mut page = Vec::new();
-    match Man::new(command.version(env!("CARGO_PKG_VERSION"))).render(&mut page) {
+    let source = concat!("keyward ", env!("CARGO_PKG_VERSION"));
+    match Man::new(command).source(source).render(&mut page) {
         Ok(()) => print(&page),
         Err(error) => {
             say::failed("the page could not be made", &error);

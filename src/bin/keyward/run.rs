@@ -92,7 +92,7 @@ async fn supervise(
             return Ended { code: exit::NOT_EXECUTABLE, lost: false };
         }
     };
-    let mut is_lost = false;
+    let (mut is_lost, mut stops) = (false, signals.stops());
     let mut lost = pin!(lease.lost());
     let mut kill_at = None;
     loop {
@@ -119,7 +119,7 @@ async fn supervise(
             }
             received = signals.next() => {
                 running.forward(received);
-                signals.stop_or_go_on(received.number);
+                stops.heed(received.number, || running.is_stopped());
             }
         }
     }

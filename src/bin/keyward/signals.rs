@@ -5,7 +5,9 @@
 //!     background jobs of scripts rely on it.
 //! S2. A signal that ends the wait is known at once ([`Signals::has_ended`]), not only when the thread
 //!     that listens has passed it on: no program is started after it.
-//! S3. What arrived with a stop and after it, a continue, is passed on in that order.
+//! S3. We stop when we were asked to and the program *has* stopped ([`Stops`]): one that takes no notice
+//!     of the terminal's stop works on, and needs us. Of a stop and a continue that arrive together the
+//!     stop is passed on first, and we do not stop for it.
 
 use std::{
     fs, io,
@@ -18,7 +20,8 @@ use std::{
 
 use signal_hook::{
     consts::{
-        SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH,
+        SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGSTOP, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2,
+        SIGWINCH,
     },
     flag,
     iterator::{Handle, SignalsInfo, exfiltrator::WithOrigin},
@@ -65,8 +68,12 @@ impl Signals {
     }
 
     /// From now on, also those that a program is told: to be called before it is started.
+    ///
+    /// And those of the program's own stops, also if they were ignored: then the kernel would not keep
+    /// how it has ended.
     pub(crate) fn listen_for_a_program(&self) -> io::Result<()> {
         flag::register(SIGCONT, Arc::clone(&self.continued))?;
+        self.handle.add_signal(SIGCHLD)?;
         for number in FORWARDED_TOO {
             if !self.ignored.has(number) {
                 self.handle.add_signal(number)?;
@@ -92,7 +99,6 @@ impl Signals {
             if ENDING.contains(&number) {
                 return number;
             }
-            self.stop_or_go_on(number);
         }
     }
 
@@ -101,15 +107,34 @@ impl Signals {
         self.ended.load(Ordering::SeqCst)
     }
 
-    /// Stops this process as `TSTP` does where nothing is done about it, and returns once somebody has
-    /// it go on; for a `CONT`, takes note of it.
-    pub(crate) fn stop_or_go_on(&self, number: i32) {
+    /// What is to be done about stops, for one program.
+    pub(crate) fn stops(&self) -> Stops {
+        Stops { asked: false, continued: Arc::clone(&self.continued) }
+    }
+}
+
+/// Stops this process together with the program (S3).
+pub(crate) struct Stops {
+    asked: bool,
+    /// Since when it is true, a continue has arrived that has not been passed on.
+    continued: Arc<AtomicBool>,
+}
+
+impl Stops {
+    /// To be told of each signal, after it has been passed on. Returns once somebody has us go on, if
+    /// there is something to stop for.
+    pub(crate) fn heed(&mut self, number: i32, has_stopped: impl FnOnce() -> bool) {
         match number {
-            // Somebody has it go on already; a stop now would last for ever (S3).
-            SIGTSTP if self.continued.load(Ordering::SeqCst) => {}
-            SIGTSTP => drop(raise(SIGSTOP)),
-            SIGCONT => self.continued.store(false, Ordering::SeqCst),
+            SIGTSTP => self.asked = true,
+            SIGCONT => {
+                self.continued.store(false, Ordering::SeqCst);
+                self.asked = false;
+            }
             _ => {}
+        }
+        if self.asked && !self.continued.load(Ordering::SeqCst) && has_stopped() {
+            self.asked = false;
+            drop(raise(SIGSTOP)); // which cannot fail
         }
     }
 }
