@@ -86,10 +86,11 @@
 //! | `file` | yes | the file backend; needs libc and rustix |
 //! | `mysql` | no | the MySQL and MariaDB backend; needs sqlx, some 100 crates |
 //! | `mysql-tls` | no | encryption to such a server, by rustls and the system's certificates |
+//! | `cli` | no | the [`keyward` command](_documentation::command), which runs a program under a lock; needs clap |
 //! | `conformance` | no | the contract's test cases, for backends of your own |
 //! | `full` | no | all of them |
 //!
-//! A feature adds API and changes nothing else. `macros`, `cli` and `metrics` are names that are reserved
+//! A feature adds API and changes nothing else. `macros` and `metrics` are names that are reserved
 //! for what is being built, so that a `Cargo.toml` written today stays as it is. Without its feature, the
 //! URL of a backend is an error that says so.
 //!
@@ -163,6 +164,8 @@ pub mod futures {
 pub mod _documentation {
     #[doc = include_str!("../CHANGELOG.md")]
     pub mod changelog {}
+    #[doc = include_str!("../docs/command.md")]
+    pub mod command {}
     #[doc = include_str!("../DESIGN.md")]
     pub mod design {}
     #[doc = include_str!("../docs/leases.md")]

@@ -134,12 +134,16 @@ fn both_stop_and_go_on() {
         until("both go on", || ![program, running.pid()].map(state).contains(&Some('T')));
     }
     assert_eq!(place.code(&["try", "a"]), Some(75), "a stopped program has its lock");
-    // One after the other without a pause: in the end both go on.
+    // One after the other without a pause: whoever stands in the end goes on at the next continue.
     for _ in 0..20 {
         running.signal(Signal::TSTP);
         running.signal(Signal::CONT);
     }
     running.signal(Signal::TERM);
+    until("the program ends", || {
+        running.signal(Signal::CONT);
+        state(program).is_none()
+    });
     running.signal(Signal::CONT);
     assert_eq!(running.code(), Some(4));
 }

@@ -13,7 +13,7 @@ use std::{
     fs, io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -48,7 +48,7 @@ pub(crate) struct Signals {
     handle: Handle,
     ignored: Ignored,
     ended: Arc<AtomicBool>,
-    continued: Arc<AtomicBool>,
+    continues: Arc<AtomicUsize>,
 }
 
 impl Signals {
@@ -63,8 +63,12 @@ impl Signals {
         let signals = SignalsInfo::<WithOrigin>::new(&heard)?;
         let handle = signals.handle();
         let (sender, received) = unbounded_channel();
-        thread::Builder::new().name("signals".to_owned()).spawn(|| pass_on(signals, sender))?;
-        Ok(Self { received, handle, ignored, ended, continued: Arc::default() })
+        let continues = Arc::default();
+        let counted = Arc::clone(&continues);
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || pass_on(signals, &sender, &counted))?;
+        Ok(Self { received, handle, ignored, ended, continues })
     }
 
     /// From now on, also those that a program is told: to be called before it is started.
@@ -72,7 +76,6 @@ impl Signals {
     /// And those of the program's own stops, also if they were ignored: then the kernel would not keep
     /// how it has ended.
     pub(crate) fn listen_for_a_program(&self) -> io::Result<()> {
-        flag::register(SIGCONT, Arc::clone(&self.continued))?;
         self.handle.add_signal(SIGCHLD)?;
         for number in FORWARDED_TOO {
             if !self.ignored.has(number) {
@@ -109,15 +112,15 @@ impl Signals {
 
     /// What is to be done about stops, for one program.
     pub(crate) fn stops(&self) -> Stops {
-        Stops { asked: false, continued: Arc::clone(&self.continued) }
+        Stops { asked: false, continues: Arc::clone(&self.continues) }
     }
 }
 
 /// Stops this process together with the program (S3).
 pub(crate) struct Stops {
     asked: bool,
-    /// Since when it is true, a continue has arrived that has not been passed on.
-    continued: Arc<AtomicBool>,
+    /// How many continues have arrived that have not been passed on.
+    continues: Arc<AtomicUsize>,
 }
 
 impl Stops {
@@ -127,19 +130,23 @@ impl Stops {
         match number {
             SIGTSTP => self.asked = true,
             SIGCONT => {
-                self.continued.store(false, Ordering::SeqCst);
+                self.continues.fetch_sub(1, Ordering::SeqCst);
                 self.asked = false;
             }
             _ => {}
         }
-        if self.asked && !self.continued.load(Ordering::SeqCst) && has_stopped() {
+        if self.asked && has_stopped() && self.continues.load(Ordering::SeqCst) == 0 {
             self.asked = false;
             drop(raise(SIGSTOP)); // which cannot fail
         }
     }
 }
 
-fn pass_on(mut signals: SignalsInfo<WithOrigin>, sender: UnboundedSender<Received>) {
+fn pass_on(
+    mut signals: SignalsInfo<WithOrigin>,
+    sender: &UnboundedSender<Received>,
+    continues: &AtomicUsize,
+) {
     while !signals.is_closed() {
         let mut batch: Vec<_> = signals
             .wait()
@@ -148,7 +155,9 @@ fn pass_on(mut signals: SignalsInfo<WithOrigin>, sender: UnboundedSender<Receive
                 from_kernel: origin.cause == Cause::Kernel,
             })
             .collect();
-        batch.sort_by_key(|received| received.number == SIGCONT); // S3
+        let is_continue = |received: &Received| received.number == SIGCONT;
+        batch.sort_by_key(is_continue); // S3
+        continues.fetch_add(batch.iter().filter(|r| is_continue(r)).count(), Ordering::SeqCst);
         for received in batch {
             if sender.send(received).is_err() {
                 return;
