@@ -71,20 +71,22 @@ fn terminal() -> (File, File) {
     (keys, screen)
 }
 
-/// The command in the foreground of a terminal of its own, behind a shell as its parent if `by_shell`;
-/// without, it leads the session.
-fn start(place: &Place, program: &[&str], by_shell: bool) -> (Running, File) {
+/// The command in the foreground of a terminal of its own, started `by_shell` with a script, or
+/// without, leading the session.
+fn start(place: &Place, program: &[&str], by_shell: Option<&str>) -> (Running, File) {
     let (keys, screen) = terminal();
     let mut command = Command::new("setsid");
     command.arg("--ctty");
-    if by_shell {
-        // Without job control it stays in one group with its children, and ends as they do.
-        command.args(["sh", "-c", "trap : INT QUIT; \"$@\"; exit $?", "sh"]);
+    if let Some(script) = by_shell {
+        command.args(["sh", "-c", script, "sh"]);
     }
     command.args(["env", "--default-signal", KEYWARD, "run", "a", "--"]).args(program);
     command.env("KEYWARD_URL", place.url()).env(WITNESS, "1").stdin(screen);
     (Running::start_in_this_group(&mut command), keys)
 }
+
+/// Without job control a shell stays in one group with its children.
+const IN_ONE_GROUP: &str = "trap : INT QUIT; \"$@\"; exit $?";
 
 fn witness_command() -> Vec<String> {
     let binary = env::current_exe().unwrap().display().to_string();
@@ -97,7 +99,7 @@ fn a_key_is_one_signal_to_the_program() {
     let place = Place::new();
     let witness = witness_command();
     let witness: Vec<_> = witness.iter().map(|arg| &**arg).collect();
-    for by_shell in [false, true] {
+    for by_shell in [None, Some(IN_ONE_GROUP)] {
         let (mut running, mut keys) = start(&place, &witness, by_shell);
         running.until_line("ready");
         for (key, name) in [(b"\x03", "SIGINT"), (b"\x1c", "SIGQUIT"), (b"\x03", "SIGINT")] {
@@ -106,7 +108,7 @@ fn a_key_is_one_signal_to_the_program() {
         }
         assert_eq!(place.code(&["try", "a"]), Some(75), "the wrapper has ended");
         // What is forwarded comes in order: after this, nothing of the above is under way.
-        let wrapper = if by_shell { child_of(&running) } else { running.pid() };
+        let wrapper = if by_shell.is_some() { child_of(&running) } else { running.pid() };
         rustix::process::kill_process(wrapper, Signal::TERM).unwrap();
         assert_eq!(running.line(), "SIGTERM from somebody");
         assert_eq!(running.code(), Some(3));
@@ -127,7 +129,7 @@ fn a_hang_up_reaches_the_program_of_a_leader() {
     let place = Place::new();
     let witness = witness_command();
     let witness: Vec<_> = witness.iter().map(|arg| &**arg).collect();
-    let (mut running, keys) = start(&place, &witness, false);
+    let (mut running, keys) = start(&place, &witness, None);
     running.until_line("ready");
     // The kernel tells the leader of the session, and nobody else.
     drop(keys);
@@ -146,7 +148,7 @@ fn a_hang_up_reaches_the_program_of_a_leader() {
 fn the_stop_key_stops_nobody_where_nobody_could_go_on() {
     let place = Place::new();
     let script = "trap 'exit 6' TERM; echo $$; while :; do sleep 0.02; done";
-    let (mut running, mut keys) = start(&place, &["sh", "-c", script], true);
+    let (mut running, mut keys) = start(&place, &["sh", "-c", script], Some(IN_ONE_GROUP));
     let (program, wrapper) = (running.program(), child_of(&running));
     keys.write_all(b"\x1a").unwrap();
     // The group of a session's leader has no parent outside of it: the kernel stops nobody then, and so
@@ -155,4 +157,26 @@ fn the_stop_key_stops_nobody_where_nobody_could_go_on() {
     assert_eq!(running.code(), Some(6));
     assert_eq!([program, wrapper].map(state), [None; 2]);
     until("it is free", || place.code(&["try", "a"]) == Some(0));
+}
+
+#[test]
+fn the_stop_key_stops_both_for_a_shell_with_jobs() {
+    let place = Place::new();
+    let go = place.path("go");
+    let jobs = format!(
+        "set -m; \"$@\"; echo \"stopped $?\"; while [ ! -e {} ]; do sleep 0.02; done; \
+         fg >/dev/null; echo \"ended $?\"",
+        go.display()
+    );
+    let script = "trap 'exit 6' TERM; echo $$; while :; do sleep 0.02; done";
+    let (running, mut keys) = start(&place, &["sh", "-c", script], Some(&jobs));
+    let (program, wrapper) = (running.program(), child_of(&running));
+    keys.write_all(b"\x1a").unwrap();
+    running.until_line("stopped 148"); // the shell is told
+    assert_eq!([program, wrapper].map(state), [Some('T'); 2]);
+    std::fs::write(&go, "").unwrap();
+    until("both go on", || ![program, wrapper].map(state).contains(&Some('T')));
+    rustix::process::kill_process(wrapper, Signal::TERM).unwrap();
+    running.until_line("ended 6");
+    place.until_free("a");
 }

@@ -14,7 +14,7 @@
 
 use std::{
     env,
-    ffi::{OsStr, OsString},
+    ffi::OsString,
     io,
     os::unix::process::CommandExt,
     process::{self, ExitCode, ExitStatus},
@@ -97,11 +97,12 @@ impl Program {
         }
     }
 
-    /// Sends it what has been sent to us, unless it has had it as well.
-    pub(crate) fn forward(&self, received: Received) {
+    /// Sends it what has been sent to us, unless it has had it as well, which is not to be relied on if
+    /// it is `in_doubt` whether it was there already.
+    pub(crate) fn forward(&self, received: Received, in_doubt: bool) {
         if let Some(signal) = Signal::from_named_raw(received.number)
             && signal != Signal::CHILD
-            && !self.has_had(received)
+            && (in_doubt || !self.has_had(received))
         {
             self.send(signal);
         }
@@ -121,9 +122,4 @@ impl Program {
         let to_leader = received.number == libc::SIGHUP && getsid(None) == Ok(getpid());
         received.from_kernel && own_group && !to_leader
     }
-}
-
-/// The program's name, for messages.
-pub(crate) fn name(program: &[OsString]) -> impl std::fmt::Display + '_ {
-    program.first().map(OsString::as_os_str).unwrap_or(OsStr::new("")).display()
 }

@@ -17,10 +17,10 @@ use tokio::{
 
 use crate::{
     args::{self, Hold, Lock, OnLost},
-    child::{self, Program},
+    child::Program,
     exit::{self, End, SIGNALLED},
     say,
-    signals::Signals,
+    signals::{self, Signals},
     take::{Terms, Wait, leave, take},
 };
 
@@ -57,11 +57,14 @@ async fn under(lock: &Lock, wait: Wait, hold: &Hold, program: &[OsString]) -> En
         Err(end) => return end,
     };
     let ended = if program.is_empty() {
-        Ended { code: 0, lost: false }
+        Ended::with(0)
     } else {
         supervise(program, hold, &lease, &mut signals).await
     };
-    let end = release(lease, ended, hold.on_lost).await;
+    let mut end = release(lease, ended, hold.on_lost).await;
+    if ended.signalled {
+        end = End::Signal(signals.end().await);
+    }
     leave(&locks).await;
     end
 }
@@ -72,6 +75,14 @@ struct Ended {
     code: u8,
     /// Whether the loss of the lock has been told already.
     lost: bool,
+    /// It was not started, because a signal has ended this process before.
+    signalled: bool,
+}
+
+impl Ended {
+    const fn with(code: u8) -> Self {
+        Self { code, lost: false, signalled: false }
+    }
 }
 
 async fn supervise(
@@ -82,16 +93,21 @@ async fn supervise(
 ) -> Ended {
     if let LeaseState::Lost(reason) = lease.state() {
         say::line(format_args!("the lock was lost before the program was started: {reason}"));
-        return Ended { code: exit::LOST, lost: true };
+        return Ended { lost: true, ..Ended::with(exit::LOST) };
     }
-    let started = signals.listen_for_a_program().and_then(|()| Program::start(program, lease));
-    let mut running = match started {
+    let listening = signals.listen_for_a_program();
+    // The last moment (S2). What comes now comes while the program is being started.
+    if signals.has_ended() {
+        return Ended { signalled: true, ..Ended::with(0) };
+    }
+    let mut running = match listening.and_then(|()| Program::start(program, lease)) {
         Ok(running) => running,
         Err(error) => {
-            say::failed(format_args!("cannot run {}", child::name(program)), &error);
-            return Ended { code: exit::NOT_EXECUTABLE, lost: false };
+            say::failed("no process could be started for the program", &error);
+            return Ended::with(exit::NOT_EXECUTABLE);
         }
     };
+    let mut in_doubt = signals.has_ended();
     let (mut is_lost, mut stops) = (false, signals.stops());
     let mut lost = pin!(lease.lost());
     let mut kill_at = None;
@@ -106,7 +122,7 @@ async fn supervise(
                         exit::NOT_EXECUTABLE
                     }
                 };
-                return Ended { code, lost: is_lost };
+                return Ended { lost: is_lost, ..Ended::with(code) };
             }
             reason = &mut lost, if !is_lost => {
                 is_lost = true;
@@ -118,7 +134,8 @@ async fn supervise(
                 kill_at = None;
             }
             received = signals.next() => {
-                running.forward(received);
+                running.forward(received, in_doubt);
+                in_doubt &= !signals::ends(received.number);
                 stops.heed(received.number, || running.is_stopped());
             }
         }
@@ -160,7 +177,7 @@ fn code(status: ExitStatus) -> u8 {
 /// Signals are not listened to any more: the program has ended, and Ctrl-C, which has ended it, may arrive
 /// here after that.
 async fn release(lease: Lease, ended: Ended, on_lost: OnLost) -> End {
-    let Ended { code, mut lost } = ended;
+    let Ended { code, mut lost, .. } = ended;
     match timeout(CONFIRMATION, lease.release()).await {
         Ok(Ok(Released::Released)) => {}
         Ok(Ok(Released::WasLost)) if lost => {}

@@ -35,6 +35,11 @@ const ENDING: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 /// Those that are left alone until there is a program to forward them to.
 const FORWARDED_TOO: [i32; 3] = [SIGWINCH, SIGTSTP, SIGCONT];
 
+/// Whether it ends a process that does nothing about it.
+pub(crate) fn ends(number: i32) -> bool {
+    ENDING.contains(&number)
+}
+
 /// A signal that has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Received {
@@ -99,13 +104,13 @@ impl Signals {
     pub(crate) async fn end(&mut self) -> i32 {
         loop {
             let Received { number, .. } = self.next().await;
-            if ENDING.contains(&number) {
+            if ends(number) {
                 return number;
             }
         }
     }
 
-    /// Whether a signal has arrived that ends a process.
+    /// Whether a signal has arrived so far that ends a process.
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::SeqCst)
     }
