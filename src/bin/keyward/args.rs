@@ -90,7 +90,13 @@ pub(crate) struct Lock {
     #[command(flatten)]
     pub(crate) store: Store,
     /// What to put before the name
-    #[arg(long, env = "KEYWARD_PREFIX", value_name = "PREFIX", default_value = "")]
+    #[arg(
+        long,
+        env = "KEYWARD_PREFIX",
+        value_name = "PREFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub(crate) prefix: String,
     /// The name of the lock
     pub(crate) name: String,
