@@ -87,12 +87,13 @@
 //! | `mysql` | no | the MySQL and MariaDB backend; needs sqlx, some 100 crates |
 //! | `mysql-tls` | no | encryption to such a server, by rustls and the system's certificates |
 //! | `tower` | no | a [`tower`] layer: a lock for each request of a service; needs tower-layer and tower-service |
+//! | `cli` | no | the [`keyward` command](_documentation::command), which runs a program under a lock; needs clap |
+//! | `metrics` | no | [numbers](crate::metrics) of waits, holds and losses, for the `metrics` facade |
 //! | `conformance` | no | the contract's test cases, for backends of your own |
 //! | `full` | no | all of them |
 //!
-//! A feature adds API and changes nothing else. `macros`, `cli` and `metrics` are names that are reserved
-//! for what is being built, so that a `Cargo.toml` written today stays as it is. Without its feature, the
-//! URL of a backend is an error that says so.
+//! A feature adds API and changes nothing else. Without its feature, the URL of a backend is an error that
+//! says so.
 //!
 //! # Guides
 //!
@@ -100,6 +101,7 @@
 //! * [Cookbook](_documentation::cookbook): the usual jobs, each in a few lines.
 //! * [What each backend guarantees](_documentation::guarantees), whatever dies, stops, or is cut off.
 //! * [What a lease is](_documentation::leases), until when, and what only the fence can do.
+//! * [The command](_documentation::command): a program under a lock.
 //! * Coming from [oslo.concurrency](_documentation::coming_from::oslo),
 //!   [tooz and Cinder](_documentation::coming_from::cinder),
 //!   [a map of mutexes](_documentation::coming_from::dashmap),
@@ -188,6 +190,9 @@ pub mod _documentation {
     #[doc = include_str!("guides.md")]
     #[doc = include_str!("../docs/choosing.md")]
     pub mod choosing {}
+    #[doc = include_str!("guides.md")]
+    #[doc = include_str!("../docs/command.md")]
+    pub mod command {}
     /// Guides for those who come from another library, or from locks made by hand.
     pub mod coming_from {
         #[doc = include_str!("guides.md")]

@@ -1,0 +1,125 @@
+//! The program that runs under the lock: its start, its signals, and that it does not outlive us (C1).
+//!
+//! P1. The kernel kills the program when this process ends without having waited for it. That is asked
+//!     for by the program's own process, before it becomes the program: we start *ourselves* again,
+//!     under the name [`ENTRY`]; that process sets its death signal, makes sure that its parent still is
+//!     the one that has started it, and executes the program. It takes a millisecond more than doing so
+//!     between `fork` and `exec`, and no unsafe code, of which little is allowed there.
+//! P2. The death signal goes with the *thread* that has started the process: the main one, which lives
+//!     as long as the process does. It reaches this one process, not what that starts; and the kernel
+//!     forgets it when a set-user-id program is executed.
+//! P3. The program has no descriptor of ours (all are opened close-on-exec), an empty signal mask (std
+//!     sees to it), and the dispositions that we were started with: what has a handler here has the
+//!     default there, what is ignored stays ignored (S1).
+
+use std::{
+    env,
+    ffi::OsString,
+    io,
+    os::unix::process::CommandExt,
+    process::{self, ExitCode, ExitStatus},
+};
+
+use keyward::Lease;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, getpid, getppid, getsid, kill_process,
+    set_parent_process_death_signal, waitid,
+};
+use tokio::process::{Child, Command};
+
+use crate::{exit, say, signals::Received};
+
+/// The name under which this program is started to become another one. It cannot be typed by chance.
+const ENTRY: &str = "keyward: starting";
+
+/// The running program itself, also if its file has been replaced meanwhile.
+pub(crate) const OURSELVES: &str = "/proc/self/exe";
+
+/// If this process was started to become the program: does so, or returns how that has failed.
+pub(crate) fn become_the_program() -> Option<ExitCode> {
+    let mut args = env::args_os();
+    if args.next()? != ENTRY {
+        return None;
+    }
+    let (parent, program) = (args.next()?, args.next()?);
+    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
+        say::failed("the program cannot be made to end with keyward", &error);
+        return Some(ExitCode::from(exit::NOT_EXECUTABLE));
+    }
+    // It may have ended before that, and then nobody kills us, and the lock is free.
+    let is_parents = getppid().map(Pid::as_raw_nonzero).map(|pid| pid.to_string().into());
+    if is_parents != Some(parent) {
+        return Some(ExitCode::from(exit::LOST));
+    }
+    let error = process::Command::new(&program).args(args).exec();
+    say::failed(format_args!("cannot run {}", program.display()), &error);
+    Some(ExitCode::from(match error.kind() {
+        io::ErrorKind::NotFound => exit::NOT_FOUND,
+        _ => exit::NOT_EXECUTABLE,
+    }))
+}
+
+/// The program, while it runs.
+pub(crate) struct Program(Child);
+
+impl Program {
+    /// Starts it, from the thread that calls (P2).
+    pub(crate) fn start(program: &[OsString], lease: &Lease) -> io::Result<Self> {
+        let mut command = Command::new(OURSELVES);
+        command.arg0(ENTRY).arg(getpid().as_raw_nonzero().to_string()).args(program);
+        command.env("KEYWARD_NAME", lease.name().to_string());
+        command.env("KEYWARD_BACKEND", lease.backend());
+        match lease.fencing_token() {
+            Some(token) => command.env("KEYWARD_TOKEN", token.to_string()),
+            // Another lock's, if we ourselves run under one.
+            None => command.env_remove("KEYWARD_TOKEN"),
+        };
+        Ok(Self(command.spawn()?))
+    }
+
+    /// Until it has ended.
+    ///
+    /// Dropping the future changes nothing.
+    pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
+        self.0.wait().await
+    }
+
+    /// Its number, as long as it is certain to be its own: it is forgotten in the same thread that
+    /// has the kernel give it to others.
+    fn pid(&self) -> Option<Pid> {
+        self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+    }
+
+    /// Sends it a signal; one that has ended needs none.
+    pub(crate) fn send(&self, signal: Signal) {
+        if let Some(pid) = self.pid() {
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Sends it what has been sent to us, unless it has had it as well, which is not to be relied on if
+    /// it is `in_doubt` whether it was there already.
+    pub(crate) fn forward(&self, received: Received, in_doubt: bool) {
+        if let Some(signal) = Signal::from_named_raw(received.number)
+            && signal != Signal::CHILD
+            && (in_doubt || !self.has_had(received))
+        {
+            self.send(signal);
+        }
+    }
+
+    /// Whether it is stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = self.pid().and_then(|pid| waitid(WaitId::Pid(pid), look).ok().flatten());
+        status.is_some_and(|status| status.stopped())
+    }
+
+    /// Whether the kernel has sent it to both of us: what a terminal's keys send goes to the whole
+    /// foreground group. A hang-up goes to the leader of the session alone.
+    fn has_had(&self, received: Received) -> bool {
+        let own_group = self.pid().is_some_and(|pid| getpgid(Some(pid)) == Ok(getpgrp()));
+        let to_leader = received.number == libc::SIGHUP && getsid(None) == Ok(getpid());
+        received.from_kernel && own_group && !to_leader
+    }
+}
