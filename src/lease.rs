@@ -1,6 +1,6 @@
 //! What a hold of a backend's name is to its holder.
 
-use std::{fmt, future::Future, pin::pin, sync::OnceLock, task::Poll};
+use std::{fmt, sync::OnceLock};
 
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -118,7 +118,7 @@ impl Lease {
 
     /// Whether the time until which it was vouched for is over. The backend says so too, but this
     /// process may have been stopped until now, and not have come to it.
-    fn is_expired(&self) -> bool {
+    pub(crate) fn is_expired(&self) -> bool {
         self.valid_until().is_some_and(|until| until <= Instant::now())
     }
 
@@ -174,30 +174,6 @@ impl Lease {
         self.held.hold().verify().await.map_err(|e| self.about(e))
     }
 
-    /// Runs a future as long as the lease is held.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future drops the one it runs.
-    ///
-    /// # Errors
-    ///
-    /// [`Lost`](ErrorKind::Lost) if the lease is lost before the future is ready: the future has been
-    /// dropped then. Its output is not returned if it is ready at the same moment.
-    pub async fn run<F: Future>(&self, future: F) -> Result<F::Output, Error> {
-        let (mut lost, mut future) = (pin!(self.lost()), pin!(future));
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(reason) = lost.as_mut().poll(cx) {
-                return Poll::Ready(Err(self.lost_error(reason)));
-            }
-            if self.is_expired() {
-                return Poll::Ready(Err(self.lost_error(LossReason::Expired)));
-            }
-            future.as_mut().poll(cx).map(Ok)
-        })
-        .await
-    }
-
     /// Releases the lock and waits for the backend to confirm it.
     ///
     /// With other tasks of this process in the queue, the lock may go to the first of them directly;
@@ -240,7 +216,7 @@ impl Lease {
         &self.ear.get_or_init(|| self.held.hold().watch().ear()).0
     }
 
-    fn lost_error(&self, reason: LossReason) -> Error {
+    pub(crate) fn lost_error(&self, reason: LossReason) -> Error {
         let message = format!("the lease was lost: {reason}");
         self.about(Error::new(ErrorKind::Lost).with_message(message))
     }
@@ -275,6 +251,10 @@ impl Leases {
 
     pub(crate) fn push(&mut self, lease: Lease) {
         self.0.push(lease);
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Lease] {
+        &self.0
     }
 
     /// The leases, in the order in which they were taken: sorted by the names that the
