@@ -10,7 +10,7 @@
 //!    code that nobody sees. What is of the user keeps its place and its lints.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
-use quote::{ToTokens, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::{Error, Expr, Result, Type};
 
 use crate::{
@@ -39,7 +39,11 @@ fn try_expand(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
         Store::Locks(locks) => in_locks(&function, &args, &names, Some(locks))?,
         Store::Installed => in_locks(&function, &args, &names, None)?,
     };
-    Ok(function.with_body(&body))
+    // A lock that is only tried in a registry awaits nothing.
+    let is_awaited = !matches!((&args.store, &args.wait), (Store::Registry(_), Wait::No));
+    let unused_async = (!is_awaited).then(|| quote!(#[allow(clippy::unused_async)]));
+    let function = function.with_body(&body);
+    Ok(quote!(#unused_async #function))
 }
 
 /// Ours, where `span` is.
@@ -170,19 +174,6 @@ fn in_registry(
         }
     };
     let body = block(function, TokenStream::new());
-    let output = match function.output() {
-        // What never returns has no value to be kept.
-        Some(Type::Never(_)) => body,
-        output => {
-            let output =
-                output.map_or_else(|| quote_spanned!(site=> ()), |ty| ty.to_token_stream());
-            quote_spanned!(site=>
-                let output: #output = #body;
-                #[allow(unreachable_code)]
-                output
-            )
-        }
-    };
     Ok(quote_spanned!(site=>
         let _guard = {
             #(let #variables = #tokens;)*
@@ -190,6 +181,6 @@ fn in_registry(
             let guard = #guard;
             guard
         };
-        #output
+        #body
     ))
 }
