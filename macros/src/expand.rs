@@ -11,7 +11,7 @@
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::{Error, Expr, Result, Type};
+use syn::{Error, Expr, Result, Type, spanned::Spanned};
 
 use crate::{
     args::{Args, Store, Wait},
@@ -22,9 +22,12 @@ use crate::{
 /// The function with its locks, or errors before what it was.
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     try_expand(args, item.clone()).unwrap_or_else(|error| {
-        let mut tokens = error.into_compile_error();
-        tokens.extend(item); // or whatever calls it would be an error as well
-        tokens
+        let error = error.into_compile_error();
+        // The function is there, or whatever calls it would be an error as well; that nothing uses
+        // what its locks would have used is no news.
+        let is_function = syn::parse2::<Function>(item.clone()).is_ok();
+        let allow = is_function.then(|| quote!(#[allow(unused)]));
+        quote!(#error #allow #item)
     })
 }
 
@@ -60,6 +63,12 @@ fn question_mark(function: &Function, why: &str) -> Result<TokenStream> {
     Ok(quote_spanned!(ours(function.output_span())=> ?))
 }
 
+/// What is of the wrong type is reported where it stands.
+fn borrow(expression: &Expr) -> TokenStream {
+    let reference = quote_spanned!(ours(expression.span())=> &);
+    quote!(#reference #expression)
+}
+
 /// The body, with `before` before it.
 fn block(function: &Function, mut before: TokenStream) -> TokenStream {
     before.extend(function.body.clone());
@@ -85,7 +94,7 @@ fn in_locks(
         _ => (quote_spanned!(site=> [#(#names),*]), quote_spanned!(site=> names[0]), "lock_all"),
     };
     let locks = match locks {
-        Some(locks) => quote_spanned!(site=> &#locks),
+        Some(locks) => borrow(locks),
         None => quote_spanned!(site=>
             &::keyward::Locks::installed().map_err(|error| error.with_name(&#first)) #try_
         ),
@@ -173,11 +182,11 @@ fn in_registry(
             (_, None) => quote_spanned!(site=> #asked.await),
         }
     };
-    let body = block(function, TokenStream::new());
+    let (registry, body) = (borrow(registry), block(function, TokenStream::new()));
     Ok(quote_spanned!(site=>
         let _guard = {
             #(let #variables = #tokens;)*
-            let registry: &::keyward::LockRegistry<_, _> = &#registry;
+            let registry: &::keyward::LockRegistry<_, _> = #registry;
             let guard = #guard;
             guard
         };
