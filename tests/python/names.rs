@@ -124,6 +124,10 @@ cases! {
 async fn ours_are_those_of_cinder() {
     use std::io::Write;
 
+    let mut check = Command::new(python());
+    check.arg(source("peer.py")).arg("check").arg(source("cinder.txt"));
+    let missing = String::from_utf8(check.output().unwrap().stdout).unwrap();
+    assert!(missing.is_empty(), "{missing}`pip install --no-deps -r tests/python/cinder.txt`");
     let all = all().await;
     let mut cinder = Command::new(python())
         .arg(source("names.py"))
@@ -137,10 +141,7 @@ async fn ours_are_those_of_cinder() {
     }
     drop(stdin);
     let output = cinder.wait_with_output().unwrap();
-    assert!(
-        output.status.success(),
-        "is Cinder's package there? `pip install --no-deps -r tests/python/cinder.txt`"
-    );
+    assert!(output.status.success());
     let answers = String::from_utf8(output.stdout).unwrap();
     let answers: Vec<_> = answers.lines().collect();
     assert_eq!(answers.len(), all.len());
