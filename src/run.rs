@@ -17,7 +17,8 @@ use pin_project::pin_project;
 use crate::{
     error::{Error, ErrorKind},
     lease::{Lease, Leases, Released},
-    watch::{LossReason, Lost},
+    name::LockName,
+    watch::{LeaseState, LossReason, Lost},
 };
 
 impl Lease {
@@ -66,10 +67,8 @@ impl Lease {
     /// # }
     /// ```
     pub async fn release_after<T, E: From<Error>>(self, outcome: Result<T, E>) -> Result<T, E> {
-        let message = "the lease had been lost before the work under it was done";
-        let lost = Error::new(ErrorKind::Lost).with_message(message);
-        let lost = lost.with_name(self.name()).with_backend(self.backend());
-        after(outcome, self.release().await, lost)
+        let ends = Ends::of(std::slice::from_ref(&self));
+        ends.with(outcome, self.release().await)
     }
 }
 
@@ -112,31 +111,60 @@ impl Leases {
     ///
     /// As [`Lease::release_after`].
     pub async fn release_after<T, E: From<Error>>(self, outcome: Result<T, E>) -> Result<T, E> {
-        let message = "one of the leases had been lost before the work under them was done";
-        let mut lost = Error::new(ErrorKind::Lost).with_message(message);
-        if let Some(first) = self.iter().next() {
-            lost = lost.with_name(first.name()).with_backend(first.backend());
-        }
-        after(outcome, self.release().await, lost)
+        let ends = Ends::of(self.as_slice());
+        ends.with(outcome, self.release().await)
     }
 }
 
-fn after<T, E: From<Error>>(
-    outcome: Result<T, E>,
-    released: Result<Released, Error>,
-    lost: Error,
-) -> Result<T, E> {
-    match released {
-        Ok(Released::Released) => outcome,
-        Ok(Released::WasLost) => outcome.and(Err(lost.into())),
-        Err(error) => {
-            tracing::warn!(
-                lock.name = ?error.name(),
-                lock.backend = error.backend(),
-                error = &error as &dyn std::error::Error,
-                "a lock was released without confirmation"
-            );
-            outcome
+/// What is known of leases when the work under them is done.
+struct Ends {
+    /// The loss that has been told. The release of such a lease may fail like any other.
+    lost: Option<Error>,
+    /// Of which lease it is said that it was lost, if only its release finds out.
+    name: Option<(LockName, &'static str)>,
+}
+
+impl Ends {
+    fn of(leases: &[Lease]) -> Self {
+        let lost = leases.iter().find_map(|lease| match lease.state() {
+            LeaseState::Lost(reason) => Some(lease.lost_error(reason)),
+            LeaseState::Held | LeaseState::Suspended => None,
+        });
+        let name = match leases {
+            [lease] => Some((lease.name().clone(), lease.backend())),
+            _ => None,
+        };
+        Self { lost, name }
+    }
+
+    fn with<T, E: From<Error>>(
+        self,
+        outcome: Result<T, E>,
+        released: Result<Released, Error>,
+    ) -> Result<T, E> {
+        let lost = match released {
+            Ok(Released::Released) => self.lost,
+            Ok(Released::WasLost) => self.lost.or_else(|| {
+                let message = "the lease had been lost before the work under it was done";
+                let lost = Error::new(ErrorKind::Lost).with_message(message);
+                Some(match self.name {
+                    Some((name, backend)) => lost.with_name(&name).with_backend(backend),
+                    None => lost,
+                })
+            }),
+            Err(error) => {
+                tracing::warn!(
+                    lock.name = ?error.name(),
+                    lock.backend = error.backend(),
+                    error = &error as &dyn std::error::Error,
+                    "a lock was released without confirmation"
+                );
+                self.lost
+            }
+        };
+        match lost {
+            Some(lost) => outcome.and(Err(lost.into())),
+            None => outcome,
         }
     }
 }

@@ -11,6 +11,7 @@ mod inspect;
 mod loss;
 mod model;
 mod readers;
+mod run;
 mod timeouts;
 mod urls;
 mod warnings;
