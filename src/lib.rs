@@ -142,6 +142,7 @@ pub use crate::backend::file;
 #[cfg(all(feature = "mysql", not(keyward_loom)))]
 pub use crate::backend::mysql;
 #[cfg(all(feature = "macros", not(keyward_loom)))]
+#[doc(inline)]
 pub use keyward_macros::synchronized;
 
 #[cfg(not(keyward_loom))]
