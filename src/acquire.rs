@@ -101,16 +101,6 @@ impl Acquire<Lease> {
     pub(crate) const fn one(gate: Arc<Gate>, name: LockName) -> Self {
         Self::new(gate, Names::One(name))
     }
-
-    /// Asks for a hold together with others who ask for the same.
-    ///
-    /// Nobody holds the name exclusively meanwhile. Where the backend is
-    /// [fair](crate::Capability::fair), readers and writers queue together, so that neither starves the
-    /// other.
-    pub const fn shared(mut self) -> Self {
-        self.mode = Mode::Shared;
-        self
-    }
 }
 
 impl Acquire<Leases> {
@@ -123,6 +113,16 @@ impl<L> Acquire<L> {
     const fn new(gate: Arc<Gate>, names: Names) -> Self {
         let (mode, limit) = (Mode::Exclusive, Limit::Never);
         Self { gate, names, mode, limit, blocking: true, _lease: PhantomData }
+    }
+
+    /// Asks for a hold together with others who ask for the same.
+    ///
+    /// Nobody holds the name exclusively meanwhile; of several names, none of them. Where the backend is
+    /// [fair](crate::Capability::fair), readers and writers queue together, so that neither starves the
+    /// other.
+    pub const fn shared(mut self) -> Self {
+        self.mode = Mode::Shared;
+        self
     }
 
     /// Limits the wait, counted from the first poll.

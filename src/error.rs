@@ -115,6 +115,8 @@ struct Inner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
+    /// This process has default [`Locks`](crate::Locks) already.
+    AlreadyInstalled,
     /// The [`Locks`](crate::Locks) have been closed.
     Closed,
     /// The URL's backend is in a feature of the crate that is not enabled.
@@ -125,6 +127,8 @@ pub enum ErrorKind {
     InvalidUrl,
     /// The lease was lost: others may hold the lock now.
     Lost,
+    /// This process has no default [`Locks`](crate::Locks).
+    NotInstalled,
     /// The backend does not let us.
     PermissionDenied,
     /// The backend cannot be written to.
@@ -148,11 +152,17 @@ pub enum ErrorKind {
 impl ErrorKind {
     const fn message(self) -> &'static str {
         match self {
+            Self::AlreadyInstalled => {
+                "default locks are installed already, once for all of the process"
+            }
             Self::Closed => "these locks have been closed",
             Self::FeatureDisabled => "the backend is not compiled in",
             Self::InvalidName => "not a usable name",
             Self::InvalidUrl => "not a usable url",
             Self::Lost => "the lease was lost",
+            Self::NotInstalled => {
+                "no default locks: call Locks::install_default when the program starts"
+            }
             Self::PermissionDenied => "permission denied",
             Self::ReadOnly => "the backend is read-only",
             Self::ResourceLimit => "a resource limit was reached",

@@ -1,6 +1,6 @@
 //! What a hold of a backend's name is to its holder.
 
-use std::{fmt, future::Future, pin::pin, sync::OnceLock, task::Poll};
+use std::{fmt, sync::OnceLock};
 
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -180,30 +180,6 @@ impl Lease {
         }
     }
 
-    /// Runs a future as long as the lease is held.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future drops the one it runs.
-    ///
-    /// # Errors
-    ///
-    /// [`Lost`](ErrorKind::Lost) if the lease is lost before the future is ready: the future has been
-    /// dropped then. Its output is not returned if it is ready at the same moment.
-    pub async fn run<F: Future>(&self, future: F) -> Result<F::Output, Error> {
-        let (mut lost, mut future) = (pin!(self.lost()), pin!(future));
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(reason) = lost.as_mut().poll(cx) {
-                return Poll::Ready(Err(self.lost_error(reason)));
-            }
-            if let LeaseState::Lost(reason) = self.state() {
-                return Poll::Ready(Err(self.lost_error(reason)));
-            }
-            future.as_mut().poll(cx).map(Ok)
-        })
-        .await
-    }
-
     /// Releases the lock and waits for the backend to confirm it.
     ///
     /// With other tasks of this process in the queue, the lock may go to the first of them directly;
@@ -239,7 +215,7 @@ impl Lease {
         &self.ear.get_or_init(|| self.held.hold().watch().ear(self.name(), self.backend())).0
     }
 
-    fn lost_error(&self, reason: LossReason) -> Error {
+    pub(crate) fn lost_error(&self, reason: LossReason) -> Error {
         let message = format!("the lease was lost: {reason}");
         self.about(Error::new(ErrorKind::Lost).with_message(message))
     }
@@ -280,6 +256,10 @@ impl Leases {
     #[cfg(feature = "tower")]
     pub(crate) fn take(&mut self) -> Self {
         Self(std::mem::take(&mut self.0))
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Lease] {
+        &self.0
     }
 
     /// The leases, in the order in which they were taken: sorted by the names that the

@@ -39,7 +39,8 @@
 //! | one computation whose result all callers want | a cache with single flight, not a lock |
 //!
 //! Both have shared mode ([`read_named`](LockRegistry::read_named), [`shared`](Acquire::shared)), several
-//! names at once without deadlock (`lock_all`), tries, timeouts, and callers that are not async.
+//! names at once without deadlock (`lock_all`), tries, timeouts, and callers that are not async. And
+//! `#[keyward::synchronized("{volume.id}-{f_name}")]` holds a lock while an `async fn` runs.
 //!
 //! # What a named lock does not give you
 //!
@@ -84,6 +85,7 @@
 //! | feature | default | why it is one |
 //! |---|---|---|
 //! | `file` | yes | the file backend; needs libc and rustix |
+//! | `macros` | yes | the attribute [`synchronized`]; needs syn |
 //! | `mysql` | no | the MySQL and MariaDB backend; needs sqlx, some 100 crates |
 //! | `mysql-tls` | no | encryption to such a server, by rustls and the system's certificates |
 //! | `tower` | no | a [`tower`] layer: a lock for each request of a service; needs tower-layer and tower-service |
@@ -131,6 +133,8 @@ mod error;
 mod handover;
 pub mod hash;
 #[cfg(not(keyward_loom))]
+mod installed;
+#[cfg(not(keyward_loom))]
 mod lease;
 #[cfg(not(keyward_loom))]
 mod locks;
@@ -140,6 +144,8 @@ mod name;
 #[cfg(not(keyward_loom))]
 mod observe;
 mod registry;
+#[cfg(not(keyward_loom))]
+mod run;
 #[cfg(not(keyward_loom))]
 mod runtime;
 mod sync;
@@ -156,6 +162,10 @@ mod watch;
 pub use crate::backend::file;
 #[cfg(all(feature = "mysql", not(keyward_loom)))]
 pub use crate::backend::mysql;
+#[cfg(all(feature = "macros", not(keyward_loom)))]
+#[doc(inline)]
+pub use keyward_macros::synchronized;
+
 #[cfg(not(keyward_loom))]
 pub use crate::{
     acquire::Acquire,

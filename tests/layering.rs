@@ -9,7 +9,7 @@ use std::{
 
 /// The floor of each module; DESIGN.md draws the house. A file may import from its own module and from
 /// lower floors. A backend is a module of its own, and the list of backends another, above it all.
-const FLOORS: [(&str, u8); 26] = [
+const FLOORS: [(&str, u8); 28] = [
     ("name", 0),
     ("token", 0),
     ("boxed", 0),
@@ -30,10 +30,12 @@ const FLOORS: [(&str, u8); 26] = [
     ("backend/mysql", 4),
     ("handover", 5),
     ("lease", 6),
+    ("run", 7),
     ("acquire", 7),
     ("locks", 8),
     ("blocking", 9),
     ("tower", 9),
+    ("installed", 9),
     ("backend", 9),
     ("conformance", 9),
 ];

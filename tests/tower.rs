@@ -317,7 +317,7 @@ fn a_release_that_is_not_confirmed_is_reported_and_the_response_returned() {
     assert_eq!(assert_ready_ok!(answer.poll()), "a/1");
     let warnings: Vec<_> = warnings.try_iter().collect();
     assert!(
-        warnings.len() == 1 && format!("{warnings:?}").contains("not confirmed"),
+        warnings.len() == 1 && format!("{warnings:?}").contains("without confirmation"),
         "{warnings:?}"
     );
     assert!(world.is_free("a"));

@@ -60,6 +60,12 @@ impl<E> LockServiceError<E> {
     }
 }
 
+impl<E> From<Error> for LockServiceError<E> {
+    fn from(error: Error) -> Self {
+        Self::Lock(error)
+    }
+}
+
 /// Says which it was; the error itself is the [`source`](error::Error::source).
 impl<E> fmt::Display for LockServiceError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

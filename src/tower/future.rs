@@ -19,8 +19,9 @@ use super::LockServiceError;
 use crate::{
     acquire::{Acquire, Acquiring},
     boxed::Boxed,
-    error::{Error, ErrorKind},
+    error::Error,
     lease::{Lease, Leases, Released},
+    run::Ends,
     watch::Lost,
 };
 
@@ -56,8 +57,7 @@ enum Step<S: Service<R>, R> {
         #[pin]
         release: Boxed<Result<Released, Error>>,
         answer: Option<Result<S::Response, S::Error>>,
-        /// What it is that is released, for errors.
-        about: Error,
+        ends: Option<Ends>,
     },
     Done,
 }
@@ -102,24 +102,18 @@ impl<S: Service<R>, R> Future for ResponseFuture<S, R> {
                     if let Err(e) = still_held(leases) {
                         break Err(LockServiceError::Lock(e));
                     }
-                    let answer = Some(ready!(answer.poll(cx)));
-                    let (about, leases) = (lost_meanwhile(leases), leases.take());
+                    let answer = ready!(answer.poll(cx));
+                    let (ends, leases) = (Ends::of(leases.as_slice()), leases.take());
                     let release = Boxed::new(leases.release());
-                    step.set(Step::Releasing { release, answer, about });
+                    let (answer, ends) = (Some(answer), Some(ends));
+                    step.set(Step::Releasing { release, answer, ends });
                 }
-                StepMut::Releasing { release, answer, about } => {
+                StepMut::Releasing { release, answer, ends } => {
                     let released = ready!(release.poll(cx));
-                    let Some(answer) = answer.take() else { return Poll::Pending };
-                    if let Err(error) = &released {
-                        tracing::warn!(%error, "the release of a request's lock was not confirmed");
-                    }
-                    break match (released, answer) {
-                        (_, Err(e)) => Err(LockServiceError::Service(e)),
-                        (Ok(Released::WasLost), Ok(_)) => {
-                            Err(LockServiceError::Lock(about.clone()))
-                        }
-                        (Ok(Released::Released) | Err(_), Ok(response)) => Ok(response),
+                    let (Some(answer), Some(ends)) = (answer.take(), ends.take()) else {
+                        return Poll::Pending;
                     };
+                    break ends.with(answer.map_err(LockServiceError::Service), released);
                 }
                 StepMut::Done => return Poll::Pending,
             }
@@ -131,17 +125,6 @@ impl<S: Service<R>, R> Future for ResponseFuture<S, R> {
 
 fn still_held(leases: &Leases) -> Result<(), Error> {
     leases.iter().try_for_each(Lease::still_held)
-}
-
-/// The error for a loss that is found at the release: of several, nobody says which it was.
-fn lost_meanwhile(leases: &Leases) -> Error {
-    let error = Error::new(ErrorKind::Lost).with_message("the lease was found lost at its release");
-    let mut leases = leases.iter();
-    match (leases.next(), leases.next()) {
-        (Some(lease), None) => error.with_name(lease.name()).with_backend(lease.backend()),
-        (Some(lease), Some(_)) => error.with_backend(lease.backend()),
-        (None, _) => error,
-    }
 }
 
 impl<S: Service<R>, R> fmt::Debug for ResponseFuture<S, R> {

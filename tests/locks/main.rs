@@ -15,6 +15,7 @@ mod metered;
 mod model;
 mod observed;
 mod readers;
+mod run;
 mod timeouts;
 mod urls;
 mod warnings;

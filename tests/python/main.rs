@@ -12,6 +12,8 @@ mod keyward_peer;
 mod load;
 #[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(feature = "macros")]
+mod names;
 mod oracle;
 mod paths;
 mod peer;

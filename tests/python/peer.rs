@@ -215,12 +215,12 @@ impl Drop for Peer {
     }
 }
 
-fn source(file: &str) -> PathBuf {
+pub(crate) fn source(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(file)
 }
 
 /// The interpreter, once it is known to have the packages that are pinned.
-fn python() -> &'static Path {
+pub(crate) fn python() -> &'static Path {
     static PYTHON: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let found = PYTHON.get_or_init(|| {
         let default = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python-env/bin/python");

@@ -1,0 +1,8 @@
+use keyward::{LockRegistry, TryLockError, synchronized};
+
+#[synchronized("{id}", registry = registry, timeout = "5s")]
+async fn f(id: u32, registry: &LockRegistry) -> Result<u32, TryLockError> {
+    Ok(id)
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+use keyward::{Error, Locks, synchronized};
+
+#[synchronized("vol-{T}", locks = locks)]
+async fn f<T>(id: u32, locks: &Locks, _: T) -> Result<u32, Error> {
+    Ok(id)
+}
+
+fn main() {}
