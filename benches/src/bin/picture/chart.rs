@@ -56,8 +56,8 @@ const MARGIN: u32 = 20;
 /// Beside the bars: labels on the left, numbers on the right.
 const LABELS: u32 = 270;
 const NUMBERS: u32 = 90;
-const HEADER: u32 = 62;
-const FOOTER: u32 = 34;
+const HEADER: u32 = 74;
+const FOOTER: u32 = 30;
 const ROW: u32 = 21;
 /// Of one line above or below the bars.
 const LINE: u32 = 18;
@@ -164,8 +164,13 @@ impl Chart {
             };
             let label = Text::new(bar.label.to_owned(), (-8, 0), style(HPos::Right));
             chart.draw_series([EmptyElement::at((least, middle)) + label])?;
-            let number = Text::new(number(bar.value) + self.unit, (6, 0), style(HPos::Left));
-            chart.draw_series([EmptyElement::at((bar.value, middle)) + number])?;
+            let number = number(bar.value) + self.unit;
+            // A scale's line does not go through a number.
+            let room = [(3, -7), (6 + 8 * number.chars().count() as i32, 7)];
+            let number = EmptyElement::at((bar.value, middle))
+                + Rectangle::new(room, PAPER.filled())
+                + Text::new(number, (6, 0), style(HPos::Left));
+            chart.draw_series([number])?;
         }
         let small = |across| text(11.0, FAINT, across);
         for power in powers(least, most) {
@@ -188,15 +193,16 @@ fn powers(least: f64, most: f64) -> impl Iterator<Item = f64> {
     (first..).map(|power| 10_f64.powi(power)).take_while(move |power| *power <= most)
 }
 
-/// With three digits that say something, or all before the point.
+/// With three digits; more would say something of the moment only.
 fn number(value: f64) -> String {
-    let decimals = if value < 9.995 {
-        2
-    } else if value < 99.95 {
-        1
-    } else {
-        0
+    let decimals = match value {
+        small if small < 9.995 => 2,
+        small if small < 99.95 => 1,
+        _ => 0,
     };
+    // What three digits of a great one leave.
+    let step = 10_f64.powf(value.log10().floor() - 2.0);
+    let value = if step > 1.0 { (value / step).round() * step } else { value };
     grouped(&format!("{value:.decimals$}"))
 }
 
@@ -219,8 +225,8 @@ mod tests {
 
     #[test]
     fn numbers_are_as_long_as_they_say_something() {
-        let written = [0.514, 1.0, 9.996, 11.44, 99.96, 156.5, 999.7, 1850.2, 1_234_567.0];
-        let texts = ["0.51", "1.00", "10.0", "11.4", "100", "156", "1,000", "1,850", "1,234,567"];
+        let written = [0.514, 1.0, 9.996, 11.44, 99.96, 156.4, 999.7, 15_962.4, 1_234_567.0];
+        let texts = ["0.51", "1.00", "10.0", "11.4", "100", "156", "1,000", "16,000", "1,230,000"];
         assert_eq!(written.map(number), texts);
         assert_eq!(grouped("0.0001"), "0.0001");
     }

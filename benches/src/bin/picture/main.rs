@@ -56,7 +56,7 @@ const PANELS: [Panel; 3] = [
         bench: "file",
         workload: "hand-over (us from release to acquisition)",
         column: "p50",
-        title: "Between processes: file:",
+        title: "Between processes: Locks on file:///directory",
         meaning: "hand-over to a process that has waited for 1 to 200 ms, from release to acquisition, median",
         unit: " µs",
         rows: &[
@@ -83,15 +83,20 @@ const PANELS: [Panel; 3] = [
         bench: "mysql",
         workload: "uncontended, current-thread runtime",
         column: "x T",
-        title: "Between hosts: mysql:",
+        title: "Between hosts: Locks on mysql://host/database",
         meaning: "acquire and release one free name, again and again; 1 = one round trip to the server, SELECT 1",
         unit: "×",
         rows: &[
             ("keyward, release awaited", "keyward", Kind::Ours),
             (
                 "GET_LOCK and RELEASE_LOCK on one session",
-                "GET_LOCK, RELEASE_LOCK, nothing else",
+                "bare GET_LOCK and RELEASE_LOCK",
                 Kind::Floor,
+            ),
+            (
+                "naive, one session kept, prepared",
+                "by hand, a session kept for the task",
+                Kind::Peer,
             ),
             ("naive, a connection for each lock", "by hand, a session for each lock", Kind::Peer),
             ("tooz 9.1 (Python), one lock kept", "tooz 9.1 (Python), lock kept", Kind::Peer),
@@ -148,9 +153,9 @@ fn picture(folder: &Path) -> Result<String, String> {
         PANELS.iter().map(|panel| panel.chart(&outputs[panel.bench])).collect();
     let picture = Picture {
         title: "keyward beside its peers",
-        subtitle: "shorter is better; the scales are logarithmic",
+        subtitle: "shorter is better, on logarithmic scales; grey is the bare call without a name, or without a library",
         charts: charts?,
-        footer: format!("measured on {machine}"),
+        footer: format!("{machine}; docs/bench has the outputs, and the versions of everything"),
     };
     picture.svg().map_err(|error| error.to_string())
 }
