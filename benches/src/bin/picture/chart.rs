@@ -166,7 +166,7 @@ impl Chart {
             chart.draw_series([EmptyElement::at((least, middle)) + label])?;
             let number = number(bar.value) + self.unit;
             // A scale's line does not go through a number.
-            let room = [(3, -7), (6 + 8 * number.chars().count() as i32, 7)];
+            let room = [(3, -7), (6 + 9 * number.chars().count() as i32, 7)];
             let number = EmptyElement::at((bar.value, middle))
                 + Rectangle::new(room, PAPER.filled())
                 + Text::new(number, (6, 0), style(HPos::Left));
