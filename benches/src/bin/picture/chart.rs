@@ -101,7 +101,7 @@ impl Picture {
             root.draw(&Text::new(words.to_owned(), (MARGIN as i32, y as i32), style))
         };
         line(self.title, 26, bold(&text(19.0, INK, HPos::Left)))?;
-        line(self.subtitle, 47, text(13.0, FAINT, HPos::Left))?;
+        line(self.subtitle, 47, text(12.5, FAINT, HPos::Left))?;
         line(&self.footer, size.1 - FOOTER / 2, text(11.0, FAINT, HPos::Left))?;
         let mut top = HEADER;
         for (chart, height) in self.charts.iter().zip(heights) {
@@ -118,7 +118,8 @@ impl Picture {
 impl Chart {
     /// Title and meaning above the bars, the scale and the source below them, and air.
     fn height(&self) -> u32 {
-        2 * LINE + self.rows() * ROW + (2 + u32::from(!self.missing.is_empty())) * LINE + LINE
+        let lines = if self.missing.is_empty() { 5 } else { 6 };
+        lines * LINE + self.rows() * ROW
     }
 
     fn rows(&self) -> u32 {
@@ -135,29 +136,38 @@ impl Chart {
 
     fn draw(&self, area: &Area<'_>) -> Result<(), Box<dyn Error>> {
         let (width, _) = area.dim_in_pixel();
-        let (head, foot) = (2 * LINE as i32, (2 * LINE + self.rows() * ROW) as i32);
-        let line = |words: &str, x: u32, y: i32, style: TextStyle<'static>| {
-            area.draw(&Text::new(words.to_owned(), (x as i32, y), style))
+        let (head, bars) = (2 * LINE, self.rows() * ROW);
+        let line = |words: &str, (x, y): (u32, u32), style: TextStyle<'static>| {
+            area.draw(&Text::new(words.to_owned(), (x as i32, y as i32), style))
         };
-        line(self.title, 0, 6, bold(&text(14.0, INK, HPos::Left)))?;
-        line(self.meaning, 0, 24, text(12.0, FAINT, HPos::Left))?;
+        line(self.title, (0, 6), bold(&text(14.0, INK, HPos::Left)))?;
+        line(self.meaning, (0, 24), text(12.0, FAINT, HPos::Left))?;
+        self.draw_bars(&area.clone().shrink((LABELS, head), (width - LABELS - NUMBERS, bars)))?;
+        // The scale's own line is between.
+        let below = head + bars + 28;
+        line(&self.source, (LABELS, below), text(11.0, FAINT, HPos::Left))?;
+        if !self.missing.is_empty() {
+            let words = format!("not measured in this run: {}", self.missing.join(", "));
+            line(&words, (LABELS, below + LINE), text(11.0, FAINT, HPos::Left))?;
+        }
+        Ok(())
+    }
 
-        let bars = area
-            .clone()
-            .shrink((LABELS, head), (width - LABELS - NUMBERS, foot as u32 - head as u32));
-        let (least, most) = self.scale();
-        let rows = f64::from(self.rows());
+    /// The bars in an area, and beside and below it what they are called.
+    fn draw_bars(&self, area: &Area<'_>) -> Result<(), Box<dyn Error>> {
+        let ((least, most), rows) = (self.scale(), f64::from(self.rows()));
         let mut chart =
-            ChartBuilder::on(&bars).build_cartesian_2d((least..most).log_scale(), rows..0.0)?;
-        chart.draw_series(
-            powers(least, most).map(|power| PathElement::new([(power, 0.0), (power, rows)], GRID)),
-        )?;
+            ChartBuilder::on(area).build_cartesian_2d((least..most).log_scale(), rows..0.0)?;
+        for power in powers(least, most) {
+            chart.draw_series([PathElement::new([(power, 0.0), (power, rows)], GRID)])?;
+            let words = grouped(&power.to_string()) + self.unit;
+            let words = Text::new(words, (0, 10), text(11.0, FAINT, HPos::Center));
+            chart.draw_series([EmptyElement::at((power, rows)) + words])?;
+        }
         for (place, bar) in self.bars.iter().enumerate() {
-            let (top, middle, bottom) =
-                (place as f64 + 0.12, place as f64 + 0.5, place as f64 + 0.88);
-            let rectangle =
-                Rectangle::new([(least, top), (bar.value, bottom)], bar.kind.colour().filled());
-            chart.draw_series([rectangle])?;
+            let [top, middle, bottom] = [0.12, 0.5, 0.88].map(|part| place as f64 + part);
+            let corners = [(least, top), (bar.value, bottom)];
+            chart.draw_series([Rectangle::new(corners, bar.kind.colour().filled())])?;
             let style = |across| {
                 let style = text(12.5, INK, across);
                 if bar.kind == Kind::Ours { bold(&style) } else { style }
@@ -171,17 +181,6 @@ impl Chart {
                 + Rectangle::new(room, PAPER.filled())
                 + Text::new(number, (6, 0), style(HPos::Left));
             chart.draw_series([number])?;
-        }
-        let small = |across| text(11.0, FAINT, across);
-        for power in powers(least, most) {
-            let words =
-                Text::new(grouped(&power.to_string()) + self.unit, (0, 10), small(HPos::Center));
-            chart.draw_series([EmptyElement::at((power, rows)) + words])?;
-        }
-        line(&self.source, LABELS, foot + 28, small(HPos::Left))?;
-        if !self.missing.is_empty() {
-            let words = format!("not measured in this run: {}", self.missing.join(", "));
-            line(&words, LABELS, foot + 28 + LINE as i32, small(HPos::Left))?;
         }
         Ok(())
     }

@@ -84,7 +84,7 @@ const PANELS: [Panel; 3] = [
         workload: "uncontended, current-thread runtime",
         column: "x T",
         title: "Between hosts: Locks on mysql://host/database",
-        meaning: "acquire and release one free name, again and again; 1 = one round trip to the server, SELECT 1",
+        meaning: "acquire and release one free name, again and again; 1 = one round trip, SELECT 1, to a MariaDB on the same machine",
         unit: "×",
         rows: &[
             ("keyward, release awaited", "keyward", Kind::Ours),
