@@ -190,6 +190,10 @@ pub mod futures {
     pub use crate::{acquire::Acquiring, watch::Lost};
 }
 
+#[cfg(all(doctest, feature = "macros"))]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 // Links of a document are by reference: it ends with where they lead on a repository's page, and
 // guides.md, which comes first and therefore wins, says where they lead here.
 #[doc = include_str!("guides.md")]

@@ -45,7 +45,7 @@ impl How {
 
 type Row = (Who, How);
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 12] = [
     (Who::Bare, How::Soon),
     (Who::Keyward, How::Soon),
     (Who::KeywardTwo, How::Soon),
@@ -54,10 +54,15 @@ const ROWS: [Row; 11] = [
     (Who::Keyward, How::Apart),
     (Who::Bare, How::Late),
     (Who::Keyward, How::Late),
+    (Who::Std, How::Late),
     (Who::Poll, How::Late),
     (Who::Fasteners, How::Late),
     (Who::DistributedLock, How::Late),
 ];
+
+fn name((who, how): Row) -> String {
+    format!("{}, {}", who.name(), how.name())
+}
 
 fn pair(scratch: &Path, (who, how): Row) -> Outcome<Pair> {
     let folder = folder(scratch, &format!("hand-over-{}", how as u8), who)?;
@@ -105,7 +110,7 @@ fn measure(quick: bool, scratch: &Path) -> BTreeMap<Row, Shown> {
     for row in ROWS {
         match pair(scratch, row) {
             Ok(pair) => pairs.push((row, pair)),
-            Err(error) => println!("n/a: {}: {error}", row.0.name()),
+            Err(error) => println!("n/a: {}: {error}", name(row)),
         }
     }
     for round in 0..rounds {
@@ -121,7 +126,7 @@ fn measure(quick: bool, scratch: &Path) -> BTreeMap<Row, Shown> {
                 match pair.hand_over(parked) {
                     Ok(us) => samples.push(us),
                     Err(error) => {
-                        println!("n/a: {}: {error}", row.0.name());
+                        println!("n/a: {}: {error}", name(*row));
                         break;
                     }
                 }
@@ -139,11 +144,7 @@ fn measure(quick: bool, scratch: &Path) -> BTreeMap<Row, Shown> {
         if let Some(Shown { all, ratios }) = shown.get(&row) {
             let [p50, p90, p99] = [50, 90, 99].map(|percent| percentile(all.clone(), percent));
             let ratio = median(ratios.clone());
-            println!(
-                "{p50:>10.1} {p90:>10.1} {p99:>10.1} {ratio:>8.2}  {}, {}",
-                row.0.name(),
-                row.1.name()
-            );
+            println!("{p50:>10.1} {p90:>10.1} {p99:>10.1} {ratio:>8.2}  {}", name(row));
         }
     }
     shown
