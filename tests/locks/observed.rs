@@ -23,6 +23,7 @@ use tracing_subscriber::{
 use crate::{
     by_hand, memory, now, paused,
     scripted::{Script, Scripted},
+    support::warnings::two_subscribers,
 };
 
 /// A line for each span that begins and ends, and for each event with the span that it is in.
@@ -36,6 +37,7 @@ impl Seen {
 
     /// From now on, in this thread.
     fn install() -> (Self, tracing::subscriber::DefaultGuard) {
+        two_subscribers();
         let seen = Self::default();
         let subscriber = Registry::default().with(seen.clone());
         (seen, tracing::subscriber::set_default(subscriber))

@@ -11,9 +11,20 @@ use tracing::{
 /// Sends each warning on, field by field.
 pub(crate) struct Warnings(Mutex<mpsc::Sender<Vec<(String, String)>>>);
 
+/// Makes subscribers of single threads reliable, as long as the process lives.
+///
+/// While there is one subscriber in the process, `tracing` asks that of the *thread* that first comes to
+/// a place in the code, and remembers the answer for all threads: none, if that thread has none. With two
+/// it asks both.
+pub(crate) fn two_subscribers() {
+    static OTHER: std::sync::OnceLock<tracing::Dispatch> = std::sync::OnceLock::new();
+    OTHER.get_or_init(|| tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default()));
+}
+
 impl Warnings {
     /// To be installed, and where they arrive.
     pub(crate) fn new() -> (Arc<Self>, mpsc::Receiver<Vec<(String, String)>>) {
+        two_subscribers();
         let (send, warnings) = mpsc::channel();
         (Arc::new(Self(Mutex::new(send))), warnings)
     }
