@@ -2,8 +2,8 @@
 //!
 //! Async services must not touch one resource twice at once: two tasks that resize one volume, two
 //! processes that write one image, two hosts that attach one disk. keyward locks the *name* of the
-//! resource. The lock is made when it is asked for and gone when it is free; there is nothing to declare,
-//! to clean up or to poll.
+//! resource. The lock is made when it is asked for and gone when it is free; there is nothing to declare or
+//! to poll, and but for old lock files nothing to clean up.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), keyward::Error> {
@@ -38,7 +38,7 @@
 //! | at most n at once, whoever they are | `tokio::sync::Semaphore` |
 //! | one computation whose result all callers want | a cache with single flight, not a lock |
 //!
-//! Both have shared mode ([`read_named`](LockRegistry::read_named), [`shared`](Acquire::shared)), several
+//! Both have shared mode ([`read_named`](LockRegistry::read_named); [`shared`](Acquire::shared), not for `mysql:`), several
 //! names at once without deadlock (`lock_all`), tries, timeouts, and callers that are not async. And
 //! `#[keyward::synchronized("{volume.id}-{f_name}")]` holds a lock while an `async fn` runs.
 //!
@@ -46,7 +46,7 @@
 //!
 //! * It is **advisory**: code that does not ask for the name is not stopped.
 //! * It is **not re-entrant**: a task that locks a name it already holds waits for ever. That is
-//!   reported through `tracing` after 5 seconds, with who holds it.
+//!   reported through `tracing` after 5 seconds, with who holds it; of a registry, in debug builds.
 //! * A registry **does not reach beyond the process**, and not beyond itself: two registries with one
 //!   name are two locks.
 //! * A lease **can be lost**: somebody deletes the lock file, a server goes away. It tells you so

@@ -154,15 +154,15 @@ const KINDS: [&str; 11] = ["", "?", "x?", "X?", "x", "X", "o", "b", "e", "E", "p
 
 /// A format spec, with its colon, that says everything itself.
 fn checked_spec(spec: &str, whole: &str) -> Result<String, String> {
-    if spec.contains(['{', '}', '$', '*']) && !spec[1..].starts_with(['<', '^', '>']) {
-        return Err(format!(
-            "the format of {whole} takes its width from elsewhere; write the number"
-        ));
-    }
     let mut rest = spec;
     let mut chars = rest.chars();
     let (first, second) = (chars.next(), chars.next());
     let is_align = |c: Option<char>| matches!(c, Some('<' | '^' | '>'));
+    if spec.contains(['{', '}', '$', '*']) && !is_align(second) {
+        return Err(format!(
+            "the format of {whole} takes its width from elsewhere; write the number"
+        ));
+    }
     if is_align(second) {
         rest = &rest[first.map_or(0, char::len_utf8) + 1..];
     } else if is_align(first) {
@@ -245,8 +245,10 @@ mod tests {
             let parsed = parse(&format!("{{n{spec}}}"));
             assert_eq!(parsed, Ok(vec![place("n", vec![], spec)]), "{spec}");
         }
-        for spec in [":d", ":s", ":.3f", ":width$", ":.*", ":{w}", ":5 ", ":.", ":,", "::x", ":é"]
-        {
+        for spec in [
+            ":d", ":s", ":.3f", ":width$", ":.*", ":{w}", ":5 ", ":.", ":,", "::x", ":é", ":é$",
+            ":é*", ":é{w}",
+        ] {
             assert!(parse(&format!("{{n{spec}}}")).is_err(), "{spec}");
         }
     }
