@@ -327,7 +327,8 @@ pub struct Status {
     pub name: LockName,
     /// Who holds it, as far as the store tells.
     pub occupancy: Occupancy,
-    /// How many tasks wait for it with these [`Locks`] and their clones.
+    /// How many tasks wait for it with these [`Locks`] and their clones: for whoever holds it, or for the
+    /// store's answer.
     pub waiters: usize,
     /// How long the one of them has waited that began first.
     pub longest_wait: Option<Duration>,

@@ -5,7 +5,7 @@
 //! |---|---|---|---|---|
 //! | `keyward.acquire.duration` | histogram | seconds | `backend`, `outcome`, `error.type` | acquisitions, from the first poll to their end |
 //! | `keyward.hold.duration` | histogram | seconds | `backend` | leases, from the grant until they were given back |
-//! | `keyward.waiters` | gauge | | `backend` | acquisitions that wait for somebody else |
+//! | `keyward.waiters` | gauge | | `backend` | acquisitions that were not decided at once: they wait for somebody else, or for the answer of a store on a network |
 //! | `keyward.held` | gauge | | `backend` | leases that have not been given back |
 //! | `keyward.lost` | counter | | `backend`, `reason` | leases whose holder was told that they are lost |
 //! | `keyward.renew.duration` | histogram | seconds | `backend` | proofs that the store still knows the leases of a session |

@@ -193,12 +193,14 @@ mod meter {
     use crate::metrics::names;
 
     pub(super) fn acquisition(backend: &'static str, outcome: &Outcome<'_>, waited: Duration) {
-        let mut labels =
-            vec![("backend", backend.to_owned()), ("outcome", outcome.label().to_owned())];
-        if let Outcome::Failed(kind, _) = outcome {
-            labels.push(("error.type", kind.clone()));
-        }
-        histogram!(names::ACQUIRE_DURATION, &labels).record(waited);
+        let (name, label) = (names::ACQUIRE_DURATION, outcome.label());
+        let histogram = match outcome {
+            Outcome::Failed(kind, _) => histogram!(
+                name, "backend" => backend, "outcome" => label, "error.type" => kind.clone()
+            ),
+            _ => histogram!(name, "backend" => backend, "outcome" => label),
+        };
+        histogram.record(waited);
     }
 
     pub(super) fn waiters(backend: &'static str, more: f64) {

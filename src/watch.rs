@@ -9,6 +9,7 @@
 //!    the hold may live on, with the next task or with other readers, and be lost then.
 //! 3. Who has been told in one of the ways finds the others agree: the state comes first, the tokens
 //!    that were handed out second, and the futures last.
+//! 4. A loss is logged once for each lease that hears of it, after all who are told together have been told.
 
 use std::{
     fmt,
@@ -164,8 +165,37 @@ impl LossSignal {
 
     /// The hold is lost; whoever listens is told.
     pub fn lose(&self, reason: LossReason) {
-        if self.set(LeaseState::Lost(reason)) {
-            self.0.lost.cancel();
+        Self::lose_all([self], reason).log();
+    }
+
+    /// Tells of losses that happen together. What is returned is to be logged once nobody else is to be
+    /// told of anything.
+    pub(crate) fn lose_all<'a>(
+        signals: impl IntoIterator<Item = &'a Self>,
+        reason: LossReason,
+    ) -> News {
+        let mut news = News(Vec::new(), reason);
+        for signal in signals {
+            signal.tell_loss(&mut news);
+        }
+        news
+    }
+
+    fn tell_loss(&self, news: &mut News) {
+        let mut heard = self.lock();
+        if heard.deaf {
+            return;
+        }
+        let is_first = !matches!(heard.state, LeaseState::Lost(_));
+        if is_first {
+            heard.state = LeaseState::Lost(news.1);
+        }
+        let ears: Vec<_> = heard.ears.iter().filter_map(Weak::upgrade).map(Self).collect();
+        drop(heard); // wakes tasks: not under the mutex
+        ears.iter().for_each(|ear| ear.tell_loss(news));
+        self.0.lost.cancel();
+        if is_first && self.0.lease.is_some() {
+            news.0.push(self.clone());
         }
     }
 
@@ -174,29 +204,15 @@ impl LossSignal {
         self.lock().state
     }
 
-    /// False if nobody is to hear of it.
-    fn set(&self, state: LeaseState) -> bool {
+    /// Of what is not final. Under the mutex, or two who tell different things could leave an ear with the
+    /// older one; nothing foreign runs there, since nobody is woken.
+    fn set(&self, state: LeaseState) {
         let mut heard = self.lock();
-        if heard.deaf {
-            return false;
+        if heard.deaf || matches!(heard.state, LeaseState::Lost(_)) {
+            return;
         }
-        let is_news = !matches!(heard.state, LeaseState::Lost(_));
-        if is_news {
-            heard.state = state;
-        }
-        let ears: Vec<_> = heard.ears.iter().filter_map(Weak::upgrade).map(Self).collect();
-        drop(heard);
-        if is_news && let (LeaseState::Lost(reason), Some((name, backend))) = (state, &self.0.lease)
-        {
-            observe::lost(name, backend, reason.label(), &reason);
-        }
-        for ear in ears {
-            match state {
-                LeaseState::Lost(reason) => ear.lose(reason),
-                other => drop(ear.set(other)),
-            }
-        }
-        true
+        heard.state = state;
+        heard.ears.iter().filter_map(Weak::upgrade).for_each(|ear| Self(ear).set(state));
     }
 
     fn lock(&self) -> MutexGuard<'_, Heard> {
@@ -220,6 +236,32 @@ impl LossSignal {
     /// A token that is cancelled by the loss; cancelling it by hand tells nobody else.
     pub(crate) fn cancellation_token(&self) -> CancellationToken {
         self.0.lost.child_token()
+    }
+}
+
+/// Losses that have been told and not been logged.
+///
+/// A log is foreign code: it may be slow, hang, or panic, and must not stand between a loss and whoever has
+/// to hear of it.
+#[must_use = "a loss is logged"]
+pub(crate) struct News(Vec<LossSignal>, LossReason);
+
+impl News {
+    pub(crate) fn log(self) {
+        for ear in &self.0 {
+            if let Some((name, backend)) = &ear.0.lease {
+                observe::lost(name, backend, self.1.label(), &self.1);
+            }
+        }
+    }
+
+    /// On a thread that must not hang; or not at all, if there is no other.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn log_elsewhere(self) {
+        if !self.0.is_empty() {
+            let thread = std::thread::Builder::new().name("keyward-log".to_owned());
+            drop(thread.spawn(move || self.log()));
+        }
     }
 }
 

@@ -75,22 +75,29 @@ pub(super) async fn wait_for(
     refusal: ErrorKind,
 ) -> Result<Lease, Error> {
     let mut waiting = Waiting::begin(asked.observed());
-    let lease = {
-        let mut held = pin!(ask(asked, key, wait, turn, refusal));
-        poll_fn(|cx| {
-            let held = waiting.within(|| held.as_mut().poll(cx));
-            if held.is_pending() && wait != Wait::No {
-                waiting.queue();
-            }
-            held
-        })
-        .await
-    };
+    let lease = seen(&mut waiting, wait, ask(asked, key, wait, turn, refusal)).await;
     waiting.end(&outcome(&lease));
     lease
 }
 
-/// The same unseen: what is tried on the way to something else.
+/// Has something done as a part of an acquisition.
+pub(super) async fn seen(
+    waiting: &mut Waiting,
+    wait: Wait,
+    work: impl Future<Output = Result<Lease, Error>>,
+) -> Result<Lease, Error> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        let lease = waiting.within(|| work.as_mut().poll(cx));
+        if lease.is_pending() && wait != Wait::No {
+            waiting.queue();
+        }
+        lease
+    })
+    .await
+}
+
+/// The same unseen.
 pub(super) async fn ask(
     asked: Asked<'_>,
     key: &Key,

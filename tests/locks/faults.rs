@@ -10,7 +10,7 @@ use std::{
 
 use futures::FutureExt;
 use keyward::{
-    Error, ErrorKind, Lease, LeaseState, Locks, LossReason, Released,
+    Error, ErrorKind, Lease, LeaseState, Locks, LossReason, Occupancy, Released,
     memory::{MemoryBackend, MemoryFaults},
 };
 use tokio::time::{Instant, advance};
@@ -417,4 +417,46 @@ async fn every_loss_is_somebodys() {
     let lost: usize = holders.join_all().await.into_iter().sum();
     assert_eq!(loser.await.unwrap(), lost);
     assert!(is_free(&locks, "a"));
+}
+
+#[test]
+fn what_two_threads_tell_is_what_the_store_says_in_the_end() {
+    let store = MemoryBackend::new();
+    let (faults, locks) = (store.faults(), Locks::builder().backend(store));
+    for round in 0..3_000 {
+        let lease = now(locks.lock_named("a")).unwrap();
+        assert_eq!(lease.state(), LeaseState::Held); // it listens
+        let begin = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                begin.wait();
+                faults.suspend("a");
+            });
+            begin.wait();
+            faults.resume("a");
+        });
+        let by_store = lease.ensure_held().now_or_never().unwrap().is_ok();
+        assert_eq!(by_store, lease.state() == LeaseState::Held, "round {round}");
+    }
+}
+
+/// A writer that is granted the name and dropped before it knows leaves no time of those before it.
+#[test]
+fn a_reader_holds_since_it_has_come() {
+    let store = MemoryBackend::new();
+    let locks = [(); 3].map(|()| Locks::builder().backend(store.clone()));
+    let runtime = paused();
+    let _inside = runtime.enter();
+    let first = now(locks[0].lock_named("a").shared()).unwrap();
+    let mut writer = by_hand(locks[1].lock_named("a"));
+    assert_pending!(writer.poll());
+    let mut next = by_hand(locks[2].lock_named("a").shared());
+    assert_pending!(next.poll());
+    let before = std::time::SystemTime::now();
+    drop(first);
+    drop(writer);
+    let _next = assert_ready_ok!(next.poll());
+    let status = locks[0].inspect("a").now_or_never().unwrap().unwrap();
+    let Occupancy::Held { owner: Some(owner), .. } = status.occupancy else { panic!("{status:?}") };
+    assert!(owner.since.unwrap() >= before, "held since before its holder has come");
 }

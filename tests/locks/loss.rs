@@ -3,18 +3,18 @@
 use std::{
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Wake, Waker},
 };
 
 use futures::FutureExt;
-use keyward::{Lease, LeaseState, LossReason, Released};
+use keyward::{Lease, LeaseState, Locks, LossReason, Released, memory::MemoryBackend};
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, task};
 use tokio_util::sync::CancellationToken;
 
-use crate::{by_hand, now, scripted::Scripted};
+use crate::{by_hand, now, scripted::Scripted, support::warnings::two_subscribers};
 
 const CLOSED: LeaseState = LeaseState::Lost(LossReason::Closed);
 
@@ -119,4 +119,62 @@ fn of_several_the_first_loss_is_told() {
     assert!(error.is_lost() && error.name().unwrap().to_string() == "b");
     assert_eq!(all.release().now_or_never().unwrap().unwrap(), Released::WasLost);
     assert!(["a", "b", "c"].iter().all(|name| backend.is_free(name)));
+}
+
+/// Calls a function at each warning.
+struct AtWarnings<F>(F);
+
+impl<F: Fn() + 'static> tracing::Subscriber for AtWarnings<F> {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {
+        (self.0)();
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// A subscriber is foreign code: it may hang in a pipe that nobody reads, or panic.
+#[test]
+fn the_log_comes_after_the_news() {
+    two_subscribers();
+    let store = MemoryBackend::new();
+    let faults = store.faults();
+    let locks = Locks::builder().backend(store);
+    let readers = [(); 2].map(|()| now(locks.lock_named("a").shared()).unwrap());
+    let tokens = readers.each_ref().map(Lease::cancellation_token);
+    let lost = readers.each_ref().map(Lease::lost);
+    let told = {
+        let (tokens, lost) = (tokens.clone(), Mutex::new(lost.map(Some)));
+        move || {
+            let cancelled = tokens.iter().all(CancellationToken::is_cancelled);
+            let lost = lost
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .each_mut()
+                .map(|lost| {
+                    lost.take().map(|lost| lost.now_or_never()) == Some(Some(LossReason::Closed))
+                });
+            (cancelled, lost)
+        }
+    };
+    let (send, seen) = std::sync::mpsc::channel();
+    let subscriber = AtWarnings(move || {
+        send.send(told()).unwrap();
+        panic!("as the test has it");
+    });
+    let lose = || assert_eq!(faults.lose("a", LossReason::Closed), 2);
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        tracing::subscriber::with_default(subscriber, lose);
+    }));
+    assert!(outcome.is_err(), "the subscriber was called");
+    assert_eq!(seen.recv().unwrap(), (true, [true, true]), "who is told of a loss together");
+    assert!(readers.iter().all(|lease| lease.state() == CLOSED));
+    assert!(tokens.iter().all(CancellationToken::is_cancelled));
 }

@@ -3,12 +3,13 @@
 use std::{
     fmt::Write as _,
     sync::{Arc, Mutex},
+    task::Poll,
     time::Duration,
 };
 
-use keyward::{ErrorKind, LossReason};
+use keyward::{Error, ErrorKind, LossReason, futures::Acquiring};
 use tokio::time::advance;
-use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok};
+use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task::Spawn};
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
@@ -249,4 +250,67 @@ fn a_loss_is_warned_of_once_with_its_reason() {
     drop(lease);
     backend.sever(b"a");
     assert_eq!(losses(&seen), [""; 0]);
+}
+
+fn count(lines: &[String], what: &str) -> usize {
+    lines.iter().filter(|line| line.contains(what)).count()
+}
+
+/// Also of what was had on the way to something that was not.
+#[test]
+fn what_is_released_has_been_acquired() {
+    let (seen, _installed) = Seen::install();
+    let runtime = paused();
+    let _inside = runtime.enter();
+    let backend = Scripted::new(Script { turns: 1, ..Script::default() });
+    let (locks, other) = (backend.locks(), backend.locks());
+    let mut held = by_hand(other.lock_named("b"));
+    let held = finish(&mut held).unwrap();
+    seen.take();
+    let mut refused = by_hand(locks.lock_all(["a", "b", "c"]).blocking(false));
+    assert!(finish(&mut refused).unwrap_err().is_would_block());
+    let lines = seen.take();
+    let told = ["DEBUG acquired", "DEBUG released", "not acquired", "begin keyward", "end keyward"];
+    assert_eq!(told.map(|what| count(&lines, what)), [2, 2, 1, 3, 3], "{lines:#?}");
+
+    // One that waits: what came after it is had twice, and it is one acquisition, not two.
+    let mut all = by_hand(locks.lock_all(["a", "b", "c"]));
+    for _ in 0..20 {
+        assert_pending!(all.poll());
+    }
+    drop(held);
+    drop(finish(&mut all).unwrap());
+    drop(all);
+    let lines = seen.take();
+    let of = |what: &str, name: &str| count(&lines, &format!("DEBUG {what} lock.name={name:?}"));
+    for (name, times) in [("a", 1), ("b", 1), ("c", 2)] {
+        assert_eq!(of("acquired", name), times, "{name}: {lines:#?}");
+    }
+    assert_eq!(count(&lines, "not acquired"), 0, "{lines:#?}");
+}
+
+#[test]
+fn several_names_that_are_given_up_are_told_of() {
+    let (seen, _installed) = Seen::install();
+    let runtime = paused();
+    let _inside = runtime.enter();
+    let backend = Scripted::new(Script { turns: 1, ..Script::default() });
+    let mut all = by_hand(backend.locks().lock_all(["a", "b"]));
+    assert_pending!(all.poll());
+    drop(all);
+    let lines = seen.take();
+    assert_eq!(count(&lines, "outcome=\"cancelled\""), 2, "{lines:#?}");
+}
+
+/// Polls until it is done, however often the scripted store is pending.
+fn finish<L>(wait: &mut Spawn<Acquiring<L>>) -> Result<L, Error>
+where
+    Acquiring<L>: Future<Output = Result<L, Error>>,
+{
+    for _ in 0..100 {
+        if let Poll::Ready(outcome) = wait.poll() {
+            return outcome;
+        }
+    }
+    panic!("it waits for somebody");
 }

@@ -108,8 +108,11 @@ impl MemoryFaults {
     pub fn lose(&self, name: impl Into<LockName>, reason: LossReason) -> usize {
         let lost = self.faults().lock().holds.remove(name.into().shared_bytes());
         let lost = lost.unwrap_or_default();
-        lost.iter().for_each(|hold| hold.signal.lose(reason)); // 2
-        lost.len()
+        let news = LossSignal::lose_all(lost.iter().map(|hold| &hold.signal), reason); // 2
+        let holds = lost.len();
+        drop(lost); // and only then can others have the name
+        news.log();
+        holds
     }
 
     /// Lets the store not answer for the holds that the name has now, and returns how many that are.

@@ -16,7 +16,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, SystemTime},
 };
@@ -73,11 +73,18 @@ struct Entry {
     token: AtomicU64,
     /// In nanoseconds since 1970, of the first of several readers; zero as the token is.
     since: AtomicU64,
+    /// How many readers there are.
+    readers: AtomicUsize,
 }
 
 impl From<Arc<[u8]>> for Entry {
     fn from(name: Arc<[u8]>) -> Self {
-        Self { name, token: AtomicU64::new(0), since: AtomicU64::new(0) }
+        Self {
+            name,
+            token: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+            readers: AtomicUsize::new(0),
+        }
     }
 }
 
@@ -103,7 +110,7 @@ impl std::hash::Hash for Entry {
 
 impl Entry {
     fn granted(&self, token: Option<FencingToken>) {
-        if token.is_none() && self.since.load(Relaxed) != 0 {
+        if token.is_none() && self.readers.fetch_add(1, Relaxed) != 0 {
             return; // another reader was here first
         }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -285,8 +292,11 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Self::Exclusive(guard) = self {
-            guard.name().released();
+        match self {
+            Self::Exclusive(guard) => guard.name().released(),
+            Self::Shared(guard) => {
+                guard.name().readers.fetch_sub(1, Relaxed);
+            }
         }
     }
 }

@@ -136,10 +136,12 @@ impl Actor {
             Error::new(ErrorKind::ResourceLimit).with_message(message).with_source(e)
         })?;
         pool.add(&session, &server, role)?;
-        observe::connections("mysql", 1.0);
         let now = Instant::now();
         let next_beat = now + pool.options.heartbeat_or_default();
-        Ok(Self { wire: Some(wire), session, pool, commands, role, next_beat, idle_since: now })
+        let actor =
+            Self { wire: Some(wire), session, pool, commands, role, next_beat, idle_since: now };
+        observe::connections("mysql", 1.0); // less one when it is dropped
+        Ok(actor)
     }
 
     async fn run(mut self) {

@@ -330,6 +330,7 @@ impl MySqlOptions {
                 driver = driver.socket(socket);
                 socket.display().to_string().into()
             }
+            None if self.host.contains(':') => format!("[{}]:{}", self.host, self.port).into(),
             None => format!("{}:{}", self.host, self.port).into(),
         };
         if let Some(password) = &self.password {

@@ -25,7 +25,7 @@ use super::{hold::MySqlHold, pool::Seat, wait::Wait, wire::Row};
 use crate::{
     deadline::{self, Boot, Expires},
     error::Error,
-    watch::{LossReason, LossSignal},
+    watch::{LossReason, LossSignal, News},
 };
 
 /// The name as the server knows it.
@@ -218,14 +218,17 @@ impl Session {
 
     /// The session is over, and all that it held is lost. The first reason counts.
     pub(super) fn end(&self, reason: LossReason) {
+        self.tell_end(reason).log();
+    }
+
+    fn tell_end(&self, reason: LossReason) -> News {
         let mut leases = self.leases();
         leases.over.get_or_insert(reason);
         let lost = std::mem::take(&mut leases.held);
-        drop(leases);
-        for Taken { signal, .. } in lost.into_values() {
-            signal.lose(reason); // wakes tasks: not under the mutex
-        }
+        drop(leases); // wakes tasks: not under the mutex
+        let news = LossSignal::lose_all(lost.values().map(|taken| &taken.signal), reason);
         self.ended.notify_one();
+        news
     }
 }
 
@@ -238,7 +241,7 @@ impl Expires for Session {
     fn expire(&self) {
         // It may have been proven since the thread has looked.
         if self.valid_until() <= Boot::now() {
-            self.end(LossReason::Expired);
+            self.tell_end(LossReason::Expired).log_elsewhere();
         }
     }
 }
