@@ -1,9 +1,10 @@
 //! What can be seen from outside while locks are taken, held and lost: events and spans for `tracing`,
 //! and with the feature `metrics`, numbers for a recorder.
 //!
-//! Every event and every number has its one function here, so that their names and fields are in one
-//! place; `metrics.rs` documents the latter. Locks of a registry tell nothing: they are
-//! held for nanoseconds.
+//! Every event of a lock's life, and every number, has its one function here, so that their names and fields
+//! are in one place; `metrics.rs` documents the latter. What else is worth a warning, as a wait that takes long
+//! or a server that has changed, is told where it is found. Locks of a registry tell nothing: they are held
+//! for nanoseconds.
 //!
 //! 1. A name is always escaped, or it could forge a log line; and it is never a label of a number, or
 //!    each new name would make a new time series.
