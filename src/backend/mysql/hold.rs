@@ -25,6 +25,9 @@ use crate::{
 /// than four hand-overs of work that is short; work that is long gains nothing by it.
 const STREAK: Duration = Duration::from_millis(5);
 
+/// How long the session may take to come to what is asked of it: an answer that is under way, and ours.
+const REPLY: Duration = PATIENCE.saturating_mul(2);
+
 /// A hold of a name on a server. It is one of the locks of a session.
 pub struct MySqlHold {
     /// None once its release has been sent.
@@ -95,7 +98,7 @@ impl Hold for MySqlHold {
         let place = Arc::clone(&self.pool.address.place);
         let lost = matches!(self.signal.state(), LeaseState::Lost(_));
         self.give_back(Some(reply));
-        match timeout(PATIENCE, answer).await {
+        match timeout(REPLY, answer).await {
             Ok(Ok(was_ours)) => Ok(was_ours && !lost),
             // The session has ended, and the lock with it.
             Ok(Err(_)) => Ok(false),
@@ -110,7 +113,7 @@ impl Hold for MySqlHold {
         let place = &self.pool.address.place;
         let (reply, answer) = oneshot::channel();
         self.seat().session().send(Command::Verify(Some(reply)));
-        let answer = timeout(PATIENCE, answer).await;
+        let answer = timeout(REPLY, answer).await;
         let lost = || {
             let message = format!("the lease was lost: it is not ours on the server at {place}");
             Err(Error::new(ErrorKind::Lost).with_message(message))
