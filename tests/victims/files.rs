@@ -25,7 +25,12 @@ use keyward::{
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use crate::child;
+use crate::{
+    child,
+    oracle::Oracle,
+    peer::Peer,
+    room::{Place, Room},
+};
 
 /// What is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,16 +79,20 @@ impl Directory {
         Self { directory, options: Options { keeps, flaw } }
     }
 
-    /// For a child: the options in front of the path.
     fn url(&self) -> String {
         let Options { keeps, flaw } = self.options;
-        format!("{keeps}:{flaw:?}:{}", self.directory.path().display())
+        url(self.directory.path(), keeps, flaw)
     }
+}
+
+/// For another process: the options in front of the directory.
+fn url(directory: &Path, keeps: bool, flaw: Option<Flaw>) -> String {
+    format!("{keeps}:{flaw:?}:{}", directory.display())
 }
 
 impl Fixture for Directory {
     async fn connect(&self) -> Locks {
-        connect(self.url())
+        connect(&self.url())
     }
 
     fn prefix(&self) -> &str {
@@ -99,8 +108,8 @@ impl Fixture for Directory {
     }
 }
 
-/// What [`Directory::url`] says.
-pub(crate) fn connect(url: String) -> Locks {
+/// What [`url`] says.
+pub(crate) fn connect(url: &str) -> Locks {
     let (keeps, rest) = url.split_once(':').unwrap();
     let (flaw, path) = rest.split_once(':').unwrap();
     let flaw = Flaw::ALL.into_iter().find(|known| format!("{:?}", Some(known)) == flaw);
@@ -249,4 +258,27 @@ impl Hold for FileHold {
     fn token(&self) -> Option<FencingToken> {
         self.token
     }
+}
+
+/// How often each of the processes that the oracle judges has the lock.
+const ROUNDS: u64 = 300;
+
+/// Three processes hold one name over and over, and who does not know what they lock with judges.
+pub(crate) fn judge(keeps: bool, flaw: Option<Flaw>) {
+    let room = Room::new(Place::Disk);
+    let mut oracle = Oracle::new(&room);
+    let url = url(&room.locks(), keeps, flaw);
+    let mut peers = [(); 3].map(|()| Peer::keyward_at(&url, "", "volume"));
+    for (number, peer) in peers.iter_mut().enumerate() {
+        let request = oracle.request(&format!("looper-{number}"));
+        peer.send(&request.with("rounds", ROUNDS.to_string()).with("gap", "1000"));
+    }
+    for peer in &peers {
+        let answer = peer.answer();
+        assert!(answer.starts_with(&format!("ok {ROUNDS} ")), "{answer}");
+    }
+    oracle.read();
+    assert_eq!(oracle.overlaps, [""; 0], "{} of {}", oracle.overlaps.len(), oracle.acquisitions());
+    assert_eq!(oracle.disorders, [""; 0]);
+    assert_eq!(oracle.acquisitions(), 3 * ROUNDS);
 }

@@ -3,7 +3,8 @@
 //! Each lock has one of the mistakes that locks in the wild have been found with, and nothing else: the
 //! same code without it, its *control*, passes every case there is. The cases are not written for the
 //! victims. They are those that our own locks have to pass: the conformance suite, with its losses, its
-//! cut networks and its processes that are killed and stopped, and the cancellation harness.
+//! cut networks and its processes that are killed and stopped; the cancellation harness; and the oracle that
+//! judges keyward beside Python's libraries.
 //!
 //! A victim counts as caught if the case that is named here fails, and says of it what is wrong; a case
 //! that fails otherwise, that hangs or is not applicable, or a control that does not pass, is a failure
@@ -23,6 +24,22 @@ mod inside;
 mod server;
 mod suites;
 
+// The oracle, and what its peers are made of.
+#[path = "../python/keyward_peer.rs"]
+mod keyward_peer;
+#[allow(dead_code, reason = "there are no kills here")]
+#[path = "../python/oracle.rs"]
+mod oracle;
+#[allow(dead_code, reason = "there is no Python here")]
+#[path = "../python/peer.rs"]
+mod peer;
+#[allow(dead_code, reason = "there is no Python here")]
+#[path = "../python/protocol.rs"]
+mod protocol;
+#[allow(dead_code, reason = "there is no Python here")]
+#[path = "../python/room.rs"]
+mod room;
+
 use std::{
     fmt,
     io::Write,
@@ -32,6 +49,11 @@ use std::{
     },
     thread,
     time::{Duration, Instant},
+};
+
+use keyward::{
+    Error, Locks,
+    conformance::{Fixture, NotApplicable, Verdict},
 };
 
 use self::{
@@ -86,22 +108,21 @@ impl Lock {
 
     /// What the suites have for it.
     fn cases(self) -> impl Iterator<Item = Case> {
-        let inside = matches!(self, Self::Inside(_));
-        let cancellation = inside.then_some(Case::Cancellation);
-        cancellation.into_iter().chain(CONFORMANCE.iter().map(|case| Case::Conformance(case)))
+        let of_its_own = match self {
+            Self::Inside(_) => Some(Case::Cancellation),
+            Self::Session(_) | Self::Lease(_) => None,
+            Self::File(_) | Self::DeletedFile(_) => Some(Case::Oracle),
+        };
+        of_its_own.into_iter().chain(CONFORMANCE.iter().map(|case| Case::Conformance(case)))
     }
 
     /// Has a case judge it.
     fn face(self, case: Case) -> Outcome {
-        let case = match (case, self) {
-            (Case::Conformance(case), _) => case,
-            (Case::Cancellation, Self::Inside(flaw)) => {
-                return outcome(move || {
-                    inside::cancel_everywhere(flaw);
-                    Ok(())
-                });
+        let case = match case {
+            Case::Cancellation | Case::Oracle => {
+                return outcome(move || self.face_without_names(case));
             }
-            (Case::Cancellation, _) => return Outcome::NotApplicable,
+            Case::Conformance(case) => case,
         };
         match self {
             Self::Inside(flaw) => outcome(move || on_tokios_clock(case, &Inside::new(flaw))),
@@ -117,12 +138,20 @@ impl Lock {
             }
         }
     }
+
+    /// The same for suites that are not about names.
+    fn face_without_names(self, case: Case) -> Verdict {
+        match (case, self) {
+            (Case::Cancellation, Self::Inside(flaw)) => inside::cancel_everywhere(flaw),
+            (Case::Oracle, Self::File(flaw)) => files::judge(true, flaw),
+            (Case::Oracle, Self::DeletedFile(flaw)) => files::judge(false, flaw),
+            _ => return Err(NotApplicable::because("that suite is not about such locks")),
+        }
+        Ok(())
+    }
 }
 
-fn on_tokios_clock(
-    case: &str,
-    fixture: &impl keyward::conformance::Fixture,
-) -> keyward::conformance::Verdict {
+fn on_tokios_clock(case: &str, fixture: &impl Fixture) -> Verdict {
     match case {
         ON_A_THREAD => on_a_real_clock(conform(case, fixture)),
         _ => on_a_paused_clock(conform(case, fixture)),
@@ -147,6 +176,7 @@ impl fmt::Display for Lock {
 enum Case {
     Cancellation,
     Conformance(&'static str),
+    Oracle,
 }
 
 impl fmt::Display for Case {
@@ -154,6 +184,7 @@ impl fmt::Display for Case {
         match self {
             Self::Cancellation => f.write_str("cancellation::explore"),
             Self::Conformance(case) => write!(f, "conformance::{case}"),
+            Self::Oracle => f.write_str("oracle::at_most_one_holder"),
         }
     }
 }
@@ -221,11 +252,7 @@ const VICTIMS: [Victim; 14] = {
             Conformance("tokens_grow_over_processes"),
             &["a killed holder's token came again"],
         ),
-        Victim(
-            DeletedFile(Some(Files::UnlockThenUnlink)),
-            Conformance("a_drop_frees"),
-            &["a lock of a held name does not wait"],
-        ),
+        Victim(DeletedFile(Some(Files::UnlockThenUnlink)), Oracle, &["was inside"]),
         Victim(
             Session(Some(Far::SpawnInDrop)),
             Conformance("a_drop_needs_no_runtime"),
@@ -237,12 +264,17 @@ const VICTIMS: [Victim; 14] = {
 /// What the children run; as a test of its own it does nothing.
 #[test]
 fn child_entry() {
-    child::run_with(async |url| files::connect(url));
+    child::run_with(async |url| files::connect(&url));
+}
+
+/// How the oracle's peers reach what they are asked for.
+async fn connect(_prefix: &str, url: &str) -> Result<Locks, Error> {
+    Ok(files::connect(url))
 }
 
 /// Also where the test harness captures what is printed: this is a figure to be published.
 fn say(line: impl fmt::Display) {
-    writeln!(std::io::stdout(), "{line}").unwrap();
+    std::io::stdout().write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
 #[test]
