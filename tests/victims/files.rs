@@ -226,19 +226,20 @@ pub(crate) struct FileHold {
 }
 
 impl Drop for FileHold {
-    /// Nobody is told what fails: the kernel unlocks what is closed.
+    /// Unlocks, and does not just close: a child that is being started has a copy of the descriptor until
+    /// it has become another program. Nobody is told what fails.
     fn drop(&mut self) {
         if let Some(token) = self.token {
             let record = encoded(token.get());
             drop(write_at(&self.file, FIRST_HALF as u64, &record[FIRST_HALF..]));
         }
-        if self.options.keeps {
-            return;
-        }
         if self.options.flaw == Some(Flaw::UnlockThenUnlink) {
             drop(self.file.unlock());
         }
-        drop(fs::remove_file(&self.path));
+        if !self.options.keeps {
+            drop(fs::remove_file(&self.path));
+        }
+        drop(self.file.unlock());
     }
 }
 
