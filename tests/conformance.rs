@@ -4,6 +4,9 @@
 
 #[path = "support/child.rs"]
 mod child;
+#[cfg(feature = "mysql")]
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "support/scripted.rs"]
 mod scripted;
 #[cfg(feature = "mysql")]
@@ -14,7 +17,7 @@ use std::{fs, path::Path, process::Command, time::Duration};
 
 use keyward::{
     Lease, Locks, LossReason,
-    conformance::{Fixture, NotApplicable, Verdict, unique_prefix},
+    conformance::{Fixture, Network, NotApplicable, Verdict, unique_prefix},
     memory::{MemoryBackend, MemoryFaults},
 };
 use scripted::{Script, Scripted};
@@ -219,9 +222,23 @@ impl MySql {
     }
 
     fn url(&self) -> String {
-        let (url, options) = (Self::server().url(), self.options);
-        let url = url.replace("localhost/?", "localhost/mysql?");
-        format!("{url}&ttl=6&heartbeat=500ms&{options}")
+        let url = Self::server().url().replace("localhost/?", "localhost/mysql?");
+        format!("{url}&{}", self.query())
+    }
+
+    fn query(&self) -> String {
+        format!("ttl=6&heartbeat=500ms&{}", self.options)
+    }
+}
+
+#[cfg(feature = "mysql")]
+impl Network for proxy::Proxy {
+    fn cut(&self) {
+        self.silence();
+    }
+
+    fn heal(&self) {
+        Self::heal(self);
     }
 }
 
@@ -238,6 +255,14 @@ impl Fixture for MySql {
     /// The server is ours, and the others have their prefixes.
     fn is_private(&self) -> bool {
         self.options.is_empty()
+    }
+
+    async fn connect_through_a_network(&self) -> Result<(Locks, Box<dyn Network>), NotApplicable> {
+        let server = Self::server();
+        let network = proxy::Proxy::start(proxy::Target::Port(server.port()));
+        let url = server.tcp_url_as("root", network.port());
+        let url = format!("{url}mysql?{}", self.query());
+        Ok((Locks::connect(url).await.unwrap(), Box::new(network)))
     }
 
     /// Kills the session: the case holds no other lease then.

@@ -65,6 +65,11 @@ impl<F: Future + Send> ByHand<F> {
         assert!(self.poll().is_pending(), "{what} does not wait");
     }
 
+    /// Whether the waker has been called since the last poll.
+    pub(super) fn is_woken(&self) -> bool {
+        self.bell.rung.load(Ordering::SeqCst)
+    }
+
     /// Waits for the waker, without polling.
     pub(super) fn woken(&self) -> impl Future<Output = ()> + Send + use<F> {
         let bell = Arc::clone(&self.bell);

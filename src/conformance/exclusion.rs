@@ -104,6 +104,48 @@ pub async fn a_drop_frees(fixture: &impl Fixture) -> Verdict {
     Ok(())
 }
 
+/// Leases and waits may be dropped where there is no runtime, as destructors of a program drop them: it
+/// does not panic, and it frees.
+pub async fn a_drop_needs_no_runtime(fixture: &impl Fixture) -> Verdict {
+    let handles = two(fixture).await;
+    let name = named(fixture, "outside");
+    for round in 0..3 {
+        let lease = lock(&handles[0], &name).await;
+        let mut waits = Vec::new();
+        for locks in &handles {
+            let mut wait = ByHand::new(locks.lock_named(&name));
+            wait.settle("a lock of a held name").await;
+            waits.push(wait);
+        }
+        let last = waits.pop().expect("it is the one of the other handle");
+        match round {
+            0 => outside_of_a_runtime((waits, last, lease)).await,
+            1 => outside_of_a_runtime((lease, last, waits)).await,
+            _ => {
+                outside_of_a_runtime((lease, waits)).await;
+                let mut last = last;
+                let last = last.finish("a lock of a dropped name").await.expect("it is free");
+                outside_of_a_runtime(last).await;
+            }
+        }
+        for locks in &handles {
+            release(lock(locks, &name).await).await;
+        }
+    }
+    Ok(())
+}
+
+/// Drops it on a thread that knows no runtime.
+async fn outside_of_a_runtime(what: impl Send + 'static) {
+    let (dropped, end) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        drop(what);
+        let _ = dropped.send(()); // or nobody waits any more
+    });
+    let end = soon("a drop outside of a runtime", end).await;
+    assert!(end.is_ok(), "a drop outside of a runtime panicked");
+}
+
 /// A name that goes from task to task inside of one handle is free for the others in the end, also if
 /// the last one in the queue leaves it.
 pub async fn a_hand_over_frees_in_the_end(fixture: &impl Fixture) -> Verdict {

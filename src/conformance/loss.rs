@@ -1,16 +1,27 @@
-//! A loss is told, and a release is none.
+//! A loss is told, in time, and a release is none.
 
-use std::{future::pending, time::Duration};
+use std::{
+    future::{IntoFuture, pending},
+    time::Duration,
+};
 
 use futures::future::join_all;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{Fixture, Verdict, by_hand::ByHand, lock, named, release, soon, two};
+use super::{
+    Fixture, NotApplicable, Verdict, busy, by_hand::ByHand, chain, lock, named, release, soon, two,
+};
 use crate::{
     contract::Fencing,
     lease::{Lease, Released},
     watch::LeaseState,
 };
+
+/// A lease that is vouched for longer than this is not waited for.
+const A_LONG_LEASE: Duration = Duration::from_secs(30);
+
+/// How long a handle that has been cut off is left alone between two questions.
+const A_PAUSE: Duration = Duration::from_millis(50);
 
 /// [`lost`](Lease::lost) is silent when the lease is released or dropped, and when others take the
 /// name, lose it or release it afterwards.
@@ -131,5 +142,68 @@ pub async fn a_severed_lease_is_not_passed_on(fixture: &impl Fixture) -> Verdict
             }
         }
     }
+    Ok(())
+}
+
+/// A holder that is cut off from the store has been told of its loss when another one has the name, and
+/// what it had under way takes nothing away from that one once the network has healed.
+pub async fn a_cut_off_holder_is_told_first(fixture: &impl Fixture) -> Verdict {
+    let (locks, network) = fixture.connect_through_a_network().await?;
+    let other = fixture.connect().await;
+    let (name, another) = (named(fixture, "cut off"), named(fixture, "another"));
+    let lease = lock(&locks, &name).await;
+    let mut lost = ByHand::new(lease.lost());
+    lost.must_wait("a loss");
+    network.cut();
+    let next = lock(&other, &name).await;
+    assert!(lost.is_woken(), "another one has the name, and its holder has not been told");
+    let reason = lost.finish("lost() of a holder that is cut off").await;
+    assert_eq!(lease.state(), LeaseState::Lost(reason));
+
+    network.heal();
+    // What it had sent before is behind us once it is heard of.
+    soon("a lock through a network that has healed", async {
+        while let Err(e) = locks.lock_named(&another).await {
+            assert!(e.is_retryable(), "a network that has healed: {}", chain(&e));
+            sleep(A_PAUSE).await;
+        }
+    })
+    .await;
+    soon("to ask whether it is held", next.ensure_held()).await.expect("this one is not lost");
+    assert!(lease.ensure_held().await.expect_err("it is lost").is_lost());
+    match soon("the release of a lost lease", lease.release()).await {
+        Ok(released) => assert_eq!(released, Released::WasLost),
+        Err(e) => assert!(e.is_retryable(), "the release of a lost lease: {}", chain(&e)),
+    }
+    busy(&locks, &name).await;
+    soon("to ask whether it is held", next.ensure_held()).await.expect("this one is not lost");
+    release(next).await;
+    release(lock(&locks, &name).await).await;
+    Ok(())
+}
+
+/// A wait may take longer than the store vouches for anybody without hearing of him; what comes of it is
+/// a lease like any other.
+pub async fn a_wait_may_outlast_a_lease(fixture: &impl Fixture) -> Verdict {
+    let [locks, other] = two(fixture).await;
+    let name = named(fixture, "long");
+    let lease = lock(&locks, &name).await;
+    let Some(until) = lease.valid_until() else {
+        return Err(NotApplicable::because("a lease has no end"));
+    };
+    let length = until.saturating_duration_since(Instant::now());
+    if length > A_LONG_LEASE {
+        return Err(NotApplicable::because("a lease is longer than a test should take"));
+    }
+    let wait = tokio::spawn(other.lock_named(&name).into_future());
+    sleep(length + length / 2).await;
+    assert!(!wait.is_finished(), "a lock of a held name does not wait");
+    soon("to ask whether it is held", lease.ensure_held()).await.expect("it is held");
+    release(lease).await;
+    let lease = soon("a long wait", wait).await.expect("it does not panic").expect("it is free");
+    let held = soon("to ask whether it is held", lease.ensure_held()).await;
+    held.unwrap_or_else(|e| panic!("what was waited for so long is not held: {}", chain(&e)));
+    busy(&locks, &name).await;
+    release(lease).await;
     Ok(())
 }

@@ -84,11 +84,14 @@ use crate::{
 
 pub use self::{
     exclusion::{
-        a_drop_frees, a_hand_over_frees_in_the_end, a_lease_outlives_its_locks, a_release_frees,
-        excludes, inspect_tells, is_not_reentrant, local_waiters_are_served_in_order,
-        try_fails_while_held,
+        a_drop_frees, a_drop_needs_no_runtime, a_hand_over_frees_in_the_end,
+        a_lease_outlives_its_locks, a_release_frees, excludes, inspect_tells, is_not_reentrant,
+        local_waiters_are_served_in_order, try_fails_while_held,
     },
-    loss::{a_release_is_no_loss, a_severed_lease_is_lost, a_severed_lease_is_not_passed_on},
+    loss::{
+        a_cut_off_holder_is_told_first, a_release_is_no_loss, a_severed_lease_is_lost,
+        a_severed_lease_is_not_passed_on, a_wait_may_outlast_a_lease,
+    },
     names::{empty_names_are_refused, exact_names_are_exact, names_are_exact, raw_names_are_exact},
     peer::serve,
     processes::{
@@ -144,6 +147,21 @@ pub trait Fixture: Sync {
         async { Err(NotApplicable::because("the fixture cannot sever a lease")) }
     }
 
+    /// Connects to the store as [`connect`](Self::connect) does, through a [`Network`] of its own.
+    ///
+    /// It is for stores that give a lock to the next one if its holder has not been heard of for a
+    /// while, and that while should be a few seconds in a test.
+    ///
+    /// # Errors
+    ///
+    /// [`NotApplicable`] if there is no network that could be cut, which is the answer unless you
+    /// write it.
+    fn connect_through_a_network(
+        &self,
+    ) -> impl Future<Output = Result<(Locks, Box<dyn Network>), NotApplicable>> + Send {
+        async { Err(NotApplicable::because("the fixture has no network that could be cut")) }
+    }
+
     /// A command that starts another process, which connects to the store and [`serve`]s. Its standard
     /// input and output are replaced.
     ///
@@ -157,6 +175,15 @@ pub trait Fixture: Sync {
     fn another_process(&self) -> Result<Command, NotApplicable> {
         Err(NotApplicable::because("the fixture cannot start another process"))
     }
+}
+
+/// What is between one handle and the store, and can be cut.
+pub trait Network: Send + Sync {
+    /// From now on nothing arrives on either side, not even that a side has closed.
+    fn cut(&self);
+
+    /// From now on everything arrives. What was sent meanwhile may arrive late, or never.
+    fn heal(&self);
 }
 
 /// What comes of a case that does not panic.
@@ -213,6 +240,7 @@ macro_rules! conformance_tests {
             is_not_reentrant
             a_release_frees
             a_drop_frees
+            a_drop_needs_no_runtime
             a_hand_over_frees_in_the_end
             a_lease_outlives_its_locks
             local_waiters_are_served_in_order
@@ -242,6 +270,8 @@ macro_rules! conformance_tests {
             a_release_is_no_loss
             a_severed_lease_is_lost
             a_severed_lease_is_not_passed_on
+            a_cut_off_holder_is_told_first
+            a_wait_may_outlast_a_lease
             processes_exclude
             processes_share
             tokens_grow_over_processes

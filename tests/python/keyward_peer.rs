@@ -68,8 +68,8 @@ impl Peer {
     async fn obey(&mut self, request: &Request) -> Result<String, Error> {
         match &*request.verb {
             "open" => {
-                let builder = Locks::builder().prefix(request.text("prefix"));
-                self.locks = Some(builder.connect(request.text("url")).await?);
+                let (prefix, url) = (request.text("prefix"), request.text("url"));
+                self.locks = Some(crate::connect(prefix, url).await?);
                 self.name = Some(match str::from_utf8(request.bytes("name")) {
                     Ok(name) if !request.has("exact") => name.into(),
                     _ => LockName::exact(request.bytes("name")),

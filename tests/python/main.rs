@@ -23,3 +23,8 @@ mod room;
 #[cfg(feature = "mysql")]
 #[path = "../support/server/mod.rs"]
 mod server;
+
+/// How keyward's peers reach what they are asked for.
+async fn connect(prefix: &str, url: &str) -> Result<keyward::Locks, keyward::Error> {
+    keyward::Locks::builder().prefix(prefix).connect(url).await
+}

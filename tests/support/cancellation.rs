@@ -1,14 +1,17 @@
-//! Drops an operation at each of its await points, in two ways, and looks at what is left.
+//! Drops an operation at each of its await points, in three ways, and looks at what is left.
 //!
 //! For k = 1, 2, … until the operation finishes by itself, each time in a fresh world:
 //!
 //! * **parked**: poll it to its k-th `Pending` and drop it there;
 //! * **woken**: poll it to its k-th `Pending`, let the world advance until its waker has fired (the
-//!   lock may have been handed to it by now), and drop it *without polling it again*.
+//!   lock may have been handed to it by now), and drop it *without polling it again*;
+//! * **moved**: poll it to its k-th `Pending`, poll it there once more as *another task*, let the world
+//!   advance until the waker of that one has fired, and drop it.
 //!
-//! A hand-over that forgets the second case leaves a holder that nobody will ever be.
+//! A hand-over that forgets the second case leaves a holder that nobody will ever be. A wait that keeps
+//! the waker of its first poll fails the third: a `select!` that has been moved is never woken.
 
-use std::{future::Future, pin::Pin, task::Poll};
+use std::{future::Future, pin::Pin};
 
 use tokio_test::task;
 
@@ -17,6 +20,7 @@ use tokio_test::task;
 pub(crate) enum Drop {
     Parked,
     Woken,
+    Moved,
 }
 
 /// An operation, and what surrounds it.
@@ -34,22 +38,31 @@ pub(crate) trait World {
 /// Runs it all and returns the number of await points that were found.
 pub(crate) fn explore<W: World>(world: impl Fn() -> W) -> usize {
     let parked = (1..).take_while(|&k| drop_at(&world(), k, Drop::Parked)).count();
-    let woken = (1..).take_while(|&k| drop_at(&world(), k, Drop::Woken)).count();
-    assert_eq!(parked, woken, "the operation waits a different number of times each run");
+    for how in [Drop::Woken, Drop::Moved] {
+        let again = (1..).take_while(|&k| drop_at(&world(), k, how)).count();
+        assert_eq!(parked, again, "the operation waits a different number of times each run");
+    }
     parked
 }
 
 /// False if the operation finished before its k-th `Pending`.
 fn drop_at(world: &impl World, k: usize, how: Drop) -> bool {
-    let mut operation = task::spawn(world.operation());
+    let mut operation = world.operation();
+    let mut task = task::spawn(());
     for pending in 1.. {
-        if operation.poll() == Poll::Ready(()) {
+        if task.enter(|cx, _| operation.as_mut().poll(cx)).is_ready() {
             return false;
         }
         if pending == k && how == Drop::Parked {
             break;
         }
-        while !operation.is_woken() {
+        if pending == k && how == Drop::Moved {
+            task = task::spawn(());
+            if task.enter(|cx, _| operation.as_mut().poll(cx)).is_ready() {
+                break; // it had woken itself, and has come to its end
+            }
+        }
+        while !task.is_woken() {
             assert!(world.advance(), "{how:?} {k}: nothing will ever wake the operation");
         }
         if pending == k {

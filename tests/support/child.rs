@@ -3,7 +3,11 @@
 //! The child ends with its input, and is killed when the thread that has started it ends: nothing is
 //! left behind, however the parent dies.
 
+#![allow(dead_code, reason = "each of the test binaries that have it uses a part of it")]
+
 use std::{env, process::Command};
+
+use keyward::Locks;
 
 /// The URL that a child connects to; without it, the entry test has nothing to do.
 const URL: &str = "KEYWARD_TEST_CHILD";
@@ -17,12 +21,16 @@ pub(crate) fn command(entry: &str, url: &str) -> Command {
 
 /// The child's side, within its entry test.
 pub(crate) fn run() {
+    run_with(async |url| Locks::connect(url).await.unwrap());
+}
+
+/// The same where the URL is not one of keyward's.
+pub(crate) fn run_with(connect: impl AsyncFnOnce(String) -> Locks) {
     let Ok(url) = env::var(URL) else { return };
     die_with_the_parent();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let locks = keyward::Locks::connect(url).await.unwrap();
-        keyward::conformance::serve(locks).await;
+        keyward::conformance::serve(connect(url).await).await;
     });
 }
 
