@@ -108,14 +108,9 @@ pub(crate) async fn waiter(stage: Arc<Stage>) {
             stage.took("waits again, after KILL QUERY", killed.elapsed());
         }
         stage.check(!wait.is_finished(), || "a killed wait was taken for the lock".to_owned());
-        section.release().await;
-        let released = Instant::now();
+        let released = section.release().await;
         let next = soon("the turn", wait).await.unwrap().unwrap();
-        stage.took_at_most(
-            "release to the next grant",
-            next.at.saturating_duration_since(released),
-            SLACK,
-        );
+        stage.took_at_most("release to the next grant", next.at - released, SLACK);
         next.release().await;
         until_clean(server, &[&name], SLACK).await;
     };

@@ -64,14 +64,9 @@ pub(crate) async fn descriptors(stage: Arc<Stage>) {
         stage.took_at_most("refused", begun.elapsed(), SLACK);
         let checked = section.lease.ensure_held().await;
         stage.check(checked.is_ok(), || format!("what is held: {checked:?}"));
-        blocking.release().await;
-        let released = Instant::now();
+        let released = blocking.release().await;
         let next = soon("the wait", wait).await.unwrap().unwrap();
-        stage.took_at_most(
-            "release to the next grant, at the limit",
-            next.at.saturating_duration_since(released),
-            SLACK,
-        );
+        stage.took_at_most("release to the next grant, at the limit", next.at - released, SLACK);
         next.release().await;
         section.release().await;
         drop(limited);
@@ -134,14 +129,9 @@ pub(crate) async fn threads(stage: Arc<Stage>) {
         while two.inspect(&*name).await.unwrap().waiters == 0 {
             tokio::task::yield_now().await;
         }
-        section.release().await;
-        let released = Instant::now();
+        let released = section.release().await;
         let next = soon("the wait", wait).await.unwrap().unwrap();
-        stage.took_at_most(
-            "release to the next grant, polled",
-            next.at.saturating_duration_since(released),
-            SLACK,
-        );
+        stage.took_at_most("release to the next grant, polled", next.at - released, SLACK);
         drop(limited);
         let raised = Instant::now();
         let wait = Section::spawn(&stage, &one, &name);

@@ -6,11 +6,13 @@ use std::{
     path::Path,
     pin::Pin,
     process::Command,
-    sync::Arc,
+    sync::{Arc, Once},
 };
 
 use crate::{
-    files, kills, limits, networks, processes,
+    files, kills, limits, networks,
+    process::die_with_the_parent,
+    processes,
     room::{alone, is_inner, with_mounts},
     server::Kind,
     servers,
@@ -202,6 +204,7 @@ fn backends(row: &Row) -> Vec<Backend> {
 #[test]
 fn the_matrix() {
     if is_inner() {
+        die_with_the_parent();
         let at: usize = env::var(INNER).unwrap().split('/').next().unwrap().parse().unwrap();
         let label = env::var(INNER).unwrap().split_once('/').unwrap().1.to_owned();
         let backend = backends(&ROWS[at]).into_iter().find(|backend| backend.label() == label);
@@ -230,8 +233,14 @@ fn the_matrix() {
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
-/// Past what the test harness captures.
+/// Past what the test harness captures, and on a line of its own.
 fn say(line: &str) {
+    static BEGUN: Once = Once::new();
+    BEGUN.call_once(|| println_raw(""));
+    println_raw(line);
+}
+
+fn println_raw(line: &str) {
     let mut out = stdout().lock();
     drop(writeln!(out, "{line}").and_then(|()| out.flush()));
 }

@@ -163,8 +163,7 @@ pub(crate) async fn waiter_cut(stage: Arc<Stage>) {
         let lost_wait = Section::spawn(&stage, &cut, &name);
         until_waiters(server, &name, 1).await;
         proxy.silence();
-        held.release().await;
-        let released = Instant::now();
+        let released = held.release().await;
         let next = Section::lock(&stage, &other, &name).await;
         stage.took_at_most("release to the next grant", next.at - released, TTL + SLACK);
         next.release().await;

@@ -301,11 +301,13 @@ impl Section {
         })
     }
 
-    /// Gives it up; it must have been held all the time.
-    pub(crate) async fn release(self) {
+    /// Gives it up; it must have been held all the time. Returns when it began to.
+    pub(crate) async fn release(self) -> Instant {
         self.turn.left();
+        let begun = Instant::now();
         let released = soon("a release", self.lease.release()).await;
         assert_eq!(released.unwrap(), Released::Released);
+        begun
     }
 
     /// Gives up what is lost.

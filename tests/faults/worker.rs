@@ -194,7 +194,7 @@ async fn spin(
             _ => acts -= 1,
         }
         acts += 1;
-        drop(lease.release().await.unwrap());
+        lease.release().await.unwrap();
     }
     format!("done {acts}")
 }
