@@ -1,9 +1,10 @@
 //! Rows 8 to 11: networks that are cut without a word, slow, or deaf on one side.
 
 use std::{
+    path::Path,
     process::Command,
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -70,11 +71,17 @@ struct Namespace {
 impl Namespace {
     fn new() -> Result<Self, String> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let id = std::process::id() % 60_000;
-        // 198.18.0.0/15 is for tests of networks: no machine has it for anything else.
-        let subnet = format!("198.{}.{}", 18 + (id >> 8) % 2, (id.wrapping_add(count)) % 256);
-        let name = format!("kw{id}-{count}");
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(Self::sweep);
+        let (name, subnet) = loop {
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let id = std::process::id().wrapping_add(count);
+            // 198.18.0.0/15 is for tests of networks: no machine has it for anything else.
+            let subnet = format!("198.{}.{}", 18 + (id >> 8) % 2, id % 256);
+            if ip(&["route", "show", "root", &format!("{subnet}.0/24")])?.is_empty() {
+                break (format!("kw{}-{count}", std::process::id()), subnet);
+            }
+        };
         let (ours, theirs) = (format!("{subnet}.1"), format!("{subnet}.2"));
         let this = Self { name, ours, theirs };
         let (name, veth) = (this.name.as_str(), format!("{}v", this.name));
@@ -86,6 +93,28 @@ impl Namespace {
         ip(&["-n", name, "link", "set", "eth0", "up"])?;
         ip(&["-n", name, "link", "set", "lo", "up"])?;
         Ok(this)
+    }
+
+    /// Removes what was left by tests that were killed.
+    fn sweep() {
+        for name in ip(&["netns", "list"]).unwrap_or_default().split_whitespace() {
+            let pid = name.strip_prefix("kw").and_then(|rest| rest.split_once('-'));
+            if pid.is_some_and(|(pid, _)| !Path::new("/proc").join(pid).exists()) {
+                ip(&["netns", "del", name]).ok();
+            }
+        }
+        // Those of others are of other networks.
+        for route in ip(&["route", "show", "type", "blackhole"]).unwrap_or_default().lines() {
+            let target = route.trim_start_matches("blackhole").trim();
+            let is_alone = target.starts_with("198.1")
+                && ip(&[
+                    "route", "show", "to", "match", target, "type", "unicast", "scope", "link",
+                ])
+                .is_ok_and(|routes| routes.is_empty());
+            if is_alone {
+                ip(&["route", "del", "blackhole", target]).ok();
+            }
+        }
     }
 
     /// What is sent on either side is gone, and nobody is told.
@@ -103,16 +132,16 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        drop(ip(&["route", "del", "blackhole", &format!("{}/32", self.theirs)]));
-        drop(ip(&["link", "del", &format!("{}v", self.name)]));
-        drop(ip(&["netns", "del", &self.name]));
+        ip(&["route", "del", "blackhole", &format!("{}/32", self.theirs)]).ok();
+        ip(&["link", "del", &format!("{}v", self.name)]).ok();
+        ip(&["netns", "del", &self.name]).ok();
     }
 }
 
-fn ip(args: &[&str]) -> Result<(), String> {
+fn ip(args: &[&str]) -> Result<String, String> {
     let output = Command::new("ip").args(args).output().map_err(|e| format!("ip: {e}"))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(format!("ip {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim()))
 }

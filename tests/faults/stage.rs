@@ -113,6 +113,7 @@ impl Stage {
     }
 
     /// Plays all runs, so many at a time.
+    #[expect(clippy::future_not_send, reason = "rows know what they give, and are sent")]
     pub(crate) async fn each<F: Future<Output = ()>>(
         &self,
         at_once: usize,
@@ -328,4 +329,26 @@ async fn within_or_error(
 ) -> Result<Released, String> {
     let released = tokio::time::timeout(secs(30), release).await;
     released.map_err(|_| "no end".to_owned())?.map_err(|e| e.to_string())
+}
+
+/// Two locks of one name that know nothing of each other.
+#[tokio::test]
+async fn two_holders_are_found() {
+    let stage = Stage::new(Backend::File, 1);
+    let store = |dir: &str| Store::File(stage.path().join(dir));
+    let (one, two) = (store("one").connect("").await, store("two").connect("").await);
+    let first = Section::lock(&stage, &one, "a").await;
+    assert!(!is_free(&stage.path().join("one/a")) && is_free(&stage.path().join("two/a")));
+    let second = Section::lock(&stage, &two, "a").await;
+    first.release().await;
+    second.release().await;
+    stage.judge(2, false);
+    let violations = stage.outcome().violations.clone();
+    assert!(
+        violations.iter().any(|violation| violation.contains(" hold a for ")),
+        "{violations:?}"
+    );
+    // And what has not been played is no success.
+    stage.judge(3, true);
+    assert!(stage.outcome().violations.iter().any(|violation| violation == "2 holds, not 3"));
 }

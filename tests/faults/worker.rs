@@ -1,7 +1,7 @@
 //! Other processes that lock and unlock, write into the journal, and are killed, frozen and cut off.
 //!
 //! They do as the lines of their input say: `lock NAME` with `waiting` or nothing and then `held`;
-//! `release`, `look`, `left`, `told`; `stale FILE COUNT` writes to a register as somebody does who has
+//! `hold NAME` is the same without listening for a loss; `release`, `look`, `left`, `told`; `stale FILE COUNT` writes to a register as somebody does who has
 //! slept; `spawn` starts a program that outlives them; `loop NAME ROUNDS DIR` locks and unlocks as fast
 //! as it can, and does to the lock file what must not be done.
 
@@ -46,7 +46,7 @@ async fn serve(url: String, journal: Arc<Journal>) {
     while let Some(command) = commands.recv().await {
         let words: Vec<_> = command.split(' ').collect();
         match words[..] {
-            ["lock", name] => {
+            [verb @ ("lock" | "hold"), name] => {
                 let turn = Arc::new(journal.asked(name));
                 let mut wait = locks.lock_named(name).into_future();
                 let lease = match tokio::time::timeout(Duration::from_millis(100), &mut wait).await
@@ -60,7 +60,9 @@ async fn serve(url: String, journal: Arc<Journal>) {
                 let lease = lease.unwrap();
                 let token = lease.fencing_token().unwrap().get();
                 turn.granted(Some(token));
-                tell_of_the_loss(&lease, Arc::clone(&turn));
+                if verb == "lock" {
+                    tell_of_the_loss(&lease, Arc::clone(&turn));
+                }
                 held = Some((lease, turn));
                 answer(format_args!("held {token}"));
             }
@@ -94,8 +96,7 @@ async fn serve(url: String, journal: Arc<Journal>) {
                 answer(stale(lease, Path::new(register), count.parse().unwrap()).await);
             }
             ["spawn"] => {
-                let child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
-                answer(child.id());
+                answer(orphan());
             }
             ["loop", name, rounds, dir] => {
                 let rounds = rounds.parse().unwrap();
@@ -104,6 +105,11 @@ async fn serve(url: String, journal: Arc<Journal>) {
             _ => panic!("{command} is no command"),
         }
     }
+}
+
+/// A program that lives on when we are killed; who has asked for it sees to its end.
+fn orphan() -> u32 {
+    Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap().id()
 }
 
 /// Writes the loss into the journal as soon as it is told.
@@ -240,6 +246,12 @@ impl Worker {
     /// Has it hold a name; returns the token.
     pub(crate) async fn lock(&mut self, name: &str) -> u64 {
         self.process.tell(&format!("lock {name}"));
+        self.holds().await
+    }
+
+    /// Has it hold a name, and not listen for a loss; returns the token.
+    pub(crate) async fn hold(&mut self, name: &str) -> u64 {
+        self.process.tell(&format!("hold {name}"));
         self.holds().await
     }
 
