@@ -311,6 +311,12 @@ impl Section {
         begun
     }
 
+    /// Gives it up, where the answer may be late.
+    pub(crate) async fn release_slowly(self) -> Result<Released, Error> {
+        self.turn.left();
+        soon("a release", self.lease.release()).await
+    }
+
     /// Gives up what is lost.
     pub(crate) async fn bury(self, stage: &Stage) {
         self.turn.left();
