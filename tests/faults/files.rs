@@ -74,7 +74,8 @@ async fn full(stage: &Stage, store: &Store, fill: fn(&Path), hint: &str) {
 }
 
 pub(crate) async fn no_block(stage: Arc<Stage>) {
-    let store = small(&stage, "size=256k,mode=700");
+    // Idle lock files are kept open, and have their block also when they are removed.
+    let store = small(&stage, "size=2m,mode=700");
     let fill = |filler: &Path| {
         let mut file = fs::OpenOptions::new().create(true).append(true).open(filler).unwrap();
         while std::io::Write::write_all(&mut file, &[0; 4096]).is_ok() {}
