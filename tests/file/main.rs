@@ -10,7 +10,6 @@ mod names;
 mod order;
 mod polite;
 mod record;
-mod room;
 mod tokens;
 mod urls;
 mod waiting;
@@ -19,6 +18,8 @@ mod wire;
 
 #[path = "../support/child.rs"]
 mod child;
+#[path = "../support/room.rs"]
+mod room;
 #[path = "../support/warnings.rs"]
 mod warnings;
 

@@ -25,6 +25,8 @@ mod time;
 #[cfg(feature = "metrics")]
 #[path = "../support/numbers.rs"]
 mod numbers;
+#[path = "../support/process.rs"]
+mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
 #[path = "../support/server/mod.rs"]

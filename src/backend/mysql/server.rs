@@ -108,7 +108,11 @@ impl Server {
         let answer = answered(wire.ask(sql).await?)?;
         match answer.numbers().as_deref() {
             Some(&[id, seconds, clock]) if seconds == ttl.as_secs() => Ok(Ready { id, clock }),
-            _ => Err(refused("it does not keep the wait_timeout that it is told")),
+            Some(&[_, seconds, _]) => Err(refused(format!(
+                "it keeps a wait_timeout of {seconds} s, and a ttl of {} s needs one as long",
+                ttl.as_secs()
+            ))),
+            _ => Err(refused("it does not say which wait_timeout it keeps")),
         }
     }
 

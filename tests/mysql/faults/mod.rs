@@ -24,6 +24,7 @@ mod limits;
 mod peer;
 mod processes;
 mod restarts;
+#[path = "../../support/sessions.rs"]
 mod room;
 mod runtimes;
 mod silence;

@@ -4,52 +4,23 @@
 //! and then `held TOKEN`; `left` with the milliseconds until the lease's end; `look` with how the loss is
 //! told in each way, once all of them have; `release` with what came of it.
 
-use std::{
-    env,
-    fmt::Display,
-    io::{BufRead, BufReader, Write, stdin, stdout},
-    process::{Child, ChildStdin, Command, Stdio},
-    time::Duration,
-};
+use std::{env, io::stdin, process::Command, time::Duration};
 
 use futures::FutureExt;
 use keyward::{Lease, Locks};
-use rustix::process::{
-    Pid, Signal, WaitOptions, kill_process, set_parent_process_death_signal, waitpid,
-};
-use tokio::{
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use super::room::{soon, within};
+use crate::process::{Process, answer, die_with_the_parent, lines};
 
 /// The URL that the process connects to; without it, its entry test has nothing to do.
 const URL: &str = "KEYWARD_TEST_FAULTS_PEER";
-
-/// Past what the test harness captures, and on a line of its own.
-fn answer(answer: impl Display) {
-    let mut out = stdout().lock();
-    drop(write!(out, "\npeer: {answer}\n").and_then(|()| out.flush()));
-}
-
-fn lines(input: impl std::io::Read + Send + 'static) -> UnboundedReceiver<String> {
-    let (send, lines) = unbounded_channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(input).lines().map_while(Result::ok) {
-            if send.send(line).is_err() {
-                return;
-            }
-        }
-    });
-    lines
-}
 
 /// The other process's side. On two threads, so that the sessions go on whatever a line asks for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn entry() {
     let Ok(url) = env::var(URL) else { return };
-    set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
+    die_with_the_parent();
     let locks = Locks::connect(url).await.unwrap();
     let mut commands = lines(stdin());
     let mut lease: Option<Lease> = None;
@@ -93,47 +64,27 @@ async fn within_a_moment(
 }
 
 /// The process, as a case sees it. It is killed when this is dropped.
-pub(super) struct Peer {
-    process: Child,
-    commands: ChildStdin,
-    answers: UnboundedReceiver<String>,
-}
+pub(super) struct Peer(Process);
 
 impl Peer {
     pub(super) fn start(url: &str) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
         command.args(["faults::peer::entry", "--exact", "--nocapture"]).env(URL, url);
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let commands = process.stdin.take().unwrap();
-        let answers = lines(process.stdout.take().unwrap());
-        Self { process, commands, answers }
-    }
-
-    pub(super) fn tell(&mut self, command: &str) {
-        writeln!(self.commands, "{command}").unwrap();
+        Self(Process::start(command))
     }
 
     /// The next answer.
-    pub(super) async fn answer(&mut self) -> String {
-        soon("an answer of the other process", async {
-            loop {
-                let line = self.answers.recv().await.expect("the other process has ended");
-                if let Some(answer) = line.strip_prefix("peer: ") {
-                    return answer.to_owned();
-                }
-            }
-        })
-        .await
+    async fn answer(&mut self) -> String {
+        soon("an answer of the other process", self.0.answer()).await
     }
 
     pub(super) async fn ask(&mut self, command: &str) -> String {
-        self.tell(command);
-        self.answer().await
+        soon("an answer of the other process", self.0.ask(command)).await
     }
 
     /// Has it hold a name; returns its token.
     pub(super) async fn lock(&mut self, name: &str) -> u64 {
-        self.tell(&format!("lock {name}"));
+        self.0.tell(&format!("lock {name}"));
         self.holds().await
     }
 
@@ -154,31 +105,19 @@ impl Peer {
 
     /// It says nothing for so long.
     pub(super) async fn is_silent(&mut self, time: Duration) -> bool {
-        tokio::time::timeout(time, self.answer()).await.is_err()
+        self.0.is_silent(time).await
     }
 
     pub(super) fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        self.0.kill();
     }
 
-    /// Freezes it, and returns when all its threads stand.
     pub(super) fn freeze(&self) {
-        let pid = Pid::from_child(&self.process);
-        kill_process(pid, Signal::STOP).unwrap();
-        let status = waitpid(Some(pid), WaitOptions::UNTRACED).unwrap();
-        assert!(status.is_some_and(|(_, status)| status.stopped()), "it has not stopped");
+        self.0.freeze();
     }
 
     pub(super) fn thaw(&self) {
-        kill_process(Pid::from_child(&self.process), Signal::CONT).unwrap();
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
+        self.0.thaw();
     }
 }
 

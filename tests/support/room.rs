@@ -1,4 +1,6 @@
-//! Where a test takes place: a directory of its own, and other processes.
+//! Where a test with files takes place: a directory of its own, and other processes.
+
+#![allow(dead_code, reason = "each binary uses a part of it")]
 
 use std::{
     env, fs,
