@@ -255,7 +255,6 @@ pub(crate) async fn slow(stage: Arc<Stage>) {
 
 /// The server answers everything within 2 s, which is what an answer may take.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "finding: a release's 2 s run while its session still waits for the answer before"]
 async fn a_release_behind_another_question_is_confirmed() {
     let server = Kind::mariadb().shared();
     let (proxy, locks) = apart(server, "ttl=30").await;
@@ -276,7 +275,6 @@ async fn a_release_behind_another_question_is_confirmed() {
 
 /// Whoever held until he released has lost nothing, whatever becomes of the answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "finding: a release whose session gives up waiting says WasLost of a lease that was held"]
 async fn a_release_that_is_answered_late_is_no_loss() {
     let server = Kind::mariadb().shared();
     let releases = (0..20).map(|_| async {

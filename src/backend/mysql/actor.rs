@@ -405,6 +405,7 @@ impl Actor {
             return answer;
         }
         if !session.suspend() {
+            session.end(LossReason::Expired); // nothing is held; whoever waits for an answer is to know
             return Err(gone());
         }
         tokio::select! {

@@ -96,16 +96,20 @@ impl Hold for MySqlHold {
     async fn release(mut self) -> Result<bool, Error> {
         let (reply, answer) = oneshot::channel();
         let place = Arc::clone(&self.pool.address.place);
+        let session = Arc::clone(self.seat().session());
         let lost = matches!(self.signal.state(), LeaseState::Lost(_));
         self.give_back(Some(reply));
+        let unconfirmed = || {
+            let message = format!("the release was not confirmed by the server at {place}");
+            Error::new(ErrorKind::Unavailable).with_message(message)
+        };
         match timeout(REPLY, answer).await {
             Ok(Ok(was_ours)) => Ok(was_ours && !lost),
+            // Held until it was released, as far as anybody knows.
+            Ok(Err(_)) if session.is_unheard() && !lost => Err(unconfirmed()),
             // The session has ended, and the lock with it.
             Ok(Err(_)) => Ok(false),
-            Err(e) => {
-                let message = format!("the release was not confirmed by the server at {place}");
-                Err(Error::new(ErrorKind::Unavailable).with_message(message).with_source(e))
-            }
+            Err(e) => Err(unconfirmed().with_source(e)),
         }
     }
 

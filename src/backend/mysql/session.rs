@@ -161,6 +161,11 @@ impl Session {
         !self.stalled.load(Ordering::Acquire) && !self.commands.is_closed()
     }
 
+    /// Whether it was given up because it did not answer; what it was asked to do last may have been done.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.leases().over == Some(LossReason::Expired)
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.leases().over.is_some()
     }
