@@ -259,13 +259,14 @@ async fn a_release_behind_another_question_is_confirmed() {
     let server = Kind::mariadb().shared();
     let (proxy, locks) = apart(server, "ttl=30").await;
     let lease = Arc::new(locks.lock_named(name("behind")).await.unwrap());
-    proxy.delay(millis(600));
+    // The release takes two round trips, since its statement is prepared first.
+    proxy.delay(millis(400));
     let asking = Arc::clone(&lease);
     let question = tokio::spawn(async move { asking.ensure_held().await.map(|()| drop(asking)) });
     while Arc::strong_count(&lease) == 1 {
         tokio::task::yield_now().await;
     }
-    // The question is on its way for 1.2 s.
+    // The question is on its way for 0.8 s.
     tokio::time::sleep(millis(100)).await;
     question.abort();
     assert!(question.await.unwrap_err().is_cancelled());
