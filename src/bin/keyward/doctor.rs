@@ -60,7 +60,7 @@ impl Report {
         let mut table = String::new();
         for (what, verdict, text) in &self.rows {
             let line = format!("{what:<14} {verdict:<4} {text}");
-            writeln!(table, "{}", line.trim_end()).expect("a string takes everything");
+            writeln!(table, "{}", say::clean(line.trim_end())).expect("a string takes everything");
         }
         drop(io::stdout().write_all(table.as_bytes()));
     }

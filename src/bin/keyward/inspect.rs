@@ -10,6 +10,7 @@ use keyward::{Mode, Occupancy, Owner};
 use crate::{
     args,
     exit::End,
+    say,
     take::{connect, failure, leave},
 };
 
@@ -42,7 +43,7 @@ pub(crate) async fn inspect(inspect: args::Inspect) -> End {
     let mut out = io::stdout().lock();
     for (what, value) in rows {
         // That nobody reads on is no failure.
-        drop(writeln!(out, "{what:<8} {value}"));
+        drop(writeln!(out, "{what:<8} {}", say::clean(&value)));
     }
     End::Code(0)
 }

@@ -10,7 +10,7 @@ use tokio::{select, time::timeout};
 use crate::{
     args::{Lock, Store},
     exit::{self, End},
-    say,
+    say, secret,
     signals::Signals,
 };
 
@@ -52,6 +52,12 @@ pub(crate) fn url(store: &Store) -> Result<&str, End> {
 /// The store, under the prefix.
 pub(crate) async fn connect(lock: &Lock) -> Result<Locks, End> {
     let url = url(&lock.store)?;
+    if secret::is_in(&lock.name) || secret::is_in(&lock.prefix) {
+        say::line(
+            "a URL is no name: it has a password in it, and everybody sees the names of a store",
+        );
+        return Err(End::Code(exit::USAGE));
+    }
     let connected = Locks::builder().prefix(&*lock.prefix).connect(url).await;
     connected.map_err(|error| failure(&error))
 }
