@@ -62,8 +62,8 @@ async fn under(lock: &Lock, wait: Wait, hold: &Hold, program: &[OsString]) -> En
         supervise(program, hold, &lease, &mut signals).await
     };
     let mut end = release(lease, ended, hold.on_lost).await;
-    if ended.signalled {
-        end = End::Signal(signals.end().await);
+    if let Some(signal) = ended.signalled {
+        end = End::Signal(signal);
     }
     leave(&locks).await;
     end
@@ -76,12 +76,12 @@ struct Ended {
     /// Whether the loss of the lock has been told already.
     lost: bool,
     /// It was not started, because a signal has ended this process before.
-    signalled: bool,
+    signalled: Option<i32>,
 }
 
 impl Ended {
     const fn with(code: u8) -> Self {
-        Self { code, lost: false, signalled: false }
+        Self { code, lost: false, signalled: None }
     }
 }
 
@@ -97,8 +97,9 @@ async fn supervise(
     }
     let listening = signals.listen_for_a_program();
     // The last moment (S2). What comes now comes while the program is being started.
-    if signals.has_ended() {
-        return Ended { signalled: true, ..Ended::with(0) };
+    let signalled = signals.has_ended();
+    if signalled.is_some() {
+        return Ended { signalled, ..Ended::with(0) };
     }
     let mut running = match listening.and_then(|()| Program::start(program, lease)) {
         Ok(running) => running,
@@ -107,7 +108,7 @@ async fn supervise(
             return Ended::with(exit::NOT_EXECUTABLE);
         }
     };
-    let mut in_doubt = signals.has_ended();
+    let mut in_doubt = signals.has_ended().is_some();
     let (mut is_lost, mut stops) = (false, signals.stops());
     let mut lost = pin!(lease.lost());
     let mut kill_at = None;

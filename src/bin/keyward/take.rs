@@ -79,8 +79,8 @@ pub(crate) async fn take(
         asked = ask(&locks, &lock.name, terms) => asked.map_err(|error| failure(&error)),
     };
     // S2: the thread that listens may not have come to it.
-    let asked = match asked {
-        Ok(lease) if signals.has_ended() => {
+    let asked = match (asked, signals.has_ended()) {
+        (Ok(lease), Some(signal)) => {
             drop(lease);
             Err(End::Signal(signals.end().await))
         }
