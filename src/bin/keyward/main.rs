@@ -24,6 +24,7 @@ mod secret;
 mod signals;
 mod take;
 mod voice;
+mod watcher;
 
 use std::{
     future::Future,
@@ -40,8 +41,8 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    if let Some(failed) = child::become_the_program() {
-        return failed;
+    if let Some(ended) = child::become_the_program().or_else(watcher::watch) {
+        return ended;
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
