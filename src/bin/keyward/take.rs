@@ -16,7 +16,7 @@ use crate::{
 
 /// How long a store may take to take notice of our going. A store that does not answer finds out by
 /// itself: our connections and files are closed by then.
-const GOODBYE: Duration = Duration::from_secs(3);
+pub(crate) const GOODBYE: Duration = Duration::from_secs(3);
 
 /// How to ask for the lock.
 #[derive(Clone, Copy)]
