@@ -106,6 +106,7 @@ fn inspect_tells_who_holds_it() {
     let running = place.start(&["run", "--prefix", "x-", "a", "--", "sh", "-c", script]);
     let (_, token): (_, u64) = (running.program(), running.line().parse().unwrap());
     let output = place.output(&["inspect", "--prefix", "x-", "a"]);
+    assert_eq!(output.status.code(), Some(75), "held");
     assert_eq!(row(&output, "name"), "x-a");
     assert_eq!(row(&output, "held"), "exclusively");
     assert_eq!(row(&output, "pid"), running.pid().as_raw_nonzero().to_string());

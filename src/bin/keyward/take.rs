@@ -82,9 +82,9 @@ pub(crate) async fn take(
     let asked = match (asked, signals.has_ended()) {
         (Ok(lease), Some(signal)) => {
             drop(lease);
-            Err(End::Signal(signals.end().await))
+            Err(End::Signal(signal))
         }
-        asked => asked,
+        (asked, _) => asked,
     };
     match asked {
         Ok(lease) => Ok((locks, lease)),
