@@ -79,3 +79,12 @@ fn a_wait_goes_on_and_can_be_ended() {
     lease.blocking_release().unwrap();
     place.until_free("a");
 }
+
+#[test]
+fn a_program_that_cannot_be_run_holds_nothing() {
+    let place = Place::new();
+    let (_reader, writer) = full();
+    let mut command = place.command(&["run", "a", "--", "/nonexistent/program"]);
+    assert_eq!(Running::start_with_error(&mut command, writer).code(), Some(127));
+    place.until_free("a");
+}

@@ -15,7 +15,9 @@
 
 use std::{
     env,
+    error::Error,
     ffi::OsString,
+    fmt::Display,
     io,
     os::unix::process::CommandExt,
     process::{self, ExitCode, ExitStatus},
@@ -47,8 +49,8 @@ pub(crate) fn become_the_program() -> Option<ExitCode> {
     }
     let (parent, program) = (args.next()?, args.next()?);
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
-        say::failed("the program cannot be made to end with keyward", &error);
-        return Some(ExitCode::from(exit::NOT_EXECUTABLE));
+        let what = "the program cannot be made to end with keyward";
+        return Some(not_started(what, &error, exit::NOT_EXECUTABLE));
     }
     // It may have ended before that, and then nobody kills us, and the lock is free.
     let is_parents = getppid().map(Pid::as_raw_nonzero).map(|pid| pid.to_string().into());
@@ -56,11 +58,19 @@ pub(crate) fn become_the_program() -> Option<ExitCode> {
         return Some(ExitCode::from(exit::LOST));
     }
     let error = process::Command::new(&program).args(args).exec();
-    say::failed(format_args!("cannot run {}", program.display()), &error);
-    Some(ExitCode::from(match error.kind() {
+    let code = match error.kind() {
         io::ErrorKind::NotFound => exit::NOT_FOUND,
         _ => exit::NOT_EXECUTABLE,
-    }))
+    };
+    Some(not_started(format_args!("cannot run {}", program.display()), &error, code))
+}
+
+/// Says so without waiting for those who read (C5): the lock is held until this process has ended.
+fn not_started(what: impl Display, error: &dyn Error, code: u8) -> ExitCode {
+    say::install(false);
+    say::failed(what, error);
+    say::finish();
+    ExitCode::from(code)
 }
 
 /// The program, while it runs.
