@@ -60,7 +60,7 @@ fn no_program_is_started_after_a_signal_that_meets_the_grant() {
 #[test]
 fn a_signal_is_heard_from_the_first_moment() {
     let place = Place::new();
-    for _ in 0..200 {
+    for _ in 0..100 {
         let mut waiting = Running::start(&mut place.command(&["wait", "a"]));
         while state(waiting.pid()).is_some() && !catches(waiting.pid(), Signal::TERM) {}
         waiting.signal(Signal::TERM);
@@ -188,7 +188,7 @@ fn an_old_stop_is_forgotten() {
     };
     running.signal(Signal::TSTP);
     forwarded(); // after the stop, which the program takes no notice of
-    thread::sleep(Duration::from_millis(1_500)); // longer than it is remembered
+    thread::sleep(Duration::from_millis(3_500)); // longer than it is remembered
     for _ in 0..5 {
         kill_process(program, Signal::STOP).unwrap();
         until("the program stops", || state(program) == Some('T'));

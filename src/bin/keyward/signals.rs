@@ -40,8 +40,9 @@ pub(crate) const ENDING: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, 
 /// Those that are left alone until there is a program to forward them to.
 const FORWARDED_TOO: [i32; 3] = [SIGWINCH, SIGTSTP, SIGCONT];
 
-/// How long a program may take to stop when it is asked to.
-const FOLLOWED_WITHIN: Duration = Duration::from_secs(1);
+/// How long a program may take to stop when it is asked to: one that has to put its terminal in order
+/// first, on a machine that is busy.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Whether it ends a process that does nothing about it.
 pub(crate) fn ends(number: i32) -> bool {
