@@ -1,10 +1,10 @@
 //! Exit codes: what scripts rely on.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use rustix::process::geteuid;
 
-use crate::place::{Place, command};
+use crate::place::{KEYWARD, Place, command};
 
 #[test]
 fn the_programs_own() {
@@ -132,4 +132,44 @@ fn a_store_that_does_not_let_us() {
         fs::set_permissions(place.path("locks"), fs::Permissions::from_mode(0o500)).unwrap();
         assert_eq!(place.code(&["try", "a"]), Some(69), "it cannot be written to");
     }
+}
+
+/// The lines of a crontab that docs/command.md gives, without the time and the user.
+fn crontab() -> Vec<&'static str> {
+    let lines = include_str!("../../docs/command.md").lines();
+    lines.filter_map(|line| Some(line.split_once("* * ")?.1.split_once("root")?.1.trim())).collect()
+}
+
+#[test]
+fn the_crontab_of_the_docs_hides_no_failure() {
+    let place = Place::new();
+    let bin = Path::new(KEYWARD).parent().unwrap().display();
+    let path = format!("{bin}:/usr/bin:/bin");
+    let run = |line: &str, program: &str, url: Option<&str>| {
+        let line = line.replace("/usr/local/bin/sync-mirrors", program);
+        let line = line.replace("/usr/local/bin/report", program);
+        let line = line.replace("/etc/keyward.env", &place.path("env").display().to_string());
+        let mut command = Command::new("sh");
+        command.args(["-c", &line]).env_clear().env("PATH", &path);
+        url.map(|url| command.env("KEYWARD_URL", url));
+        let output = command.output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let crontab = crontab();
+    let [sync, report] = crontab[..] else { panic!("{crontab:?}") };
+    let url = place.url();
+    let fails = "sh -c 'echo wrong >&2; exit 3'";
+    assert_eq!(run(sync, "true", Some(&url)), (0, String::new()));
+    assert_eq!(run(sync, fails, Some(&url)), (3, "wrong\n".to_owned()));
+    let (code, said) = run(sync, "true", Some("file:///proc/nonexistent"));
+    assert!(code == 69 && !said.is_empty(), "{code}: {said}");
+    let lease = place.hold("sync");
+    assert_eq!(run(sync, fails, Some(&url)), (0, String::new()), "others are at it");
+    lease.blocking_release().unwrap();
+    // With a URL that a shell would take apart.
+    let file = format!("KEYWARD_URL='{url}?fencing=off&wait=poll'\n");
+    fs::write(place.path("env"), file).unwrap();
+    assert_eq!(run(report, fails, None).0, 3);
+    let (code, said) = run(report, "sh -c 'echo $KEYWARD_URL >&2'", None);
+    assert!(code == 0 && said.contains("fencing=off&wait=poll"), "{code}: {said}");
 }

@@ -1,10 +1,12 @@
 //! Killed with -9: neither the lock nor the program nor a place in the queue is left.
 
-use rustix::process::{Signal, kill_process};
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 use crate::{
     place::{Place, until},
-    running::state,
+    running::{Running, catches, children, state},
 };
 
 #[test]
@@ -67,4 +69,55 @@ fn a_program_that_is_killed_frees_the_lock() {
     kill_process(running.program(), Signal::KILL).unwrap();
     assert_eq!(running.code(), Some(137));
     assert_eq!(place.code(&["try", "a"]), Some(0));
+}
+
+/// A program that becomes another user while it runs: the kernel forgets its death signal then.
+fn with_another_user(place: &Place) -> (Running, Pid) {
+    assert!(geteuid().is_root(), "to be run as root: the program becomes another user");
+    let script = "echo $$; while :; do sleep 0.02; done";
+    let becomes = ["setpriv", "--reuid", "65534", "--clear-groups", "sh", "-c", script];
+    let running = place.start(&[&["run", "a", "--"][..], &becomes].concat());
+    let program = running.program();
+    (running, program)
+}
+
+#[test]
+fn a_program_that_changes_its_user_does_not_outlive_us() {
+    let place = Place::new();
+    for _ in 0..5 {
+        let (mut running, program) = with_another_user(&place);
+        running.signal(Signal::KILL);
+        running.end();
+        until("the program has ended", || state(program).is_none());
+        place.until_free("a");
+    }
+}
+
+#[test]
+fn the_watcher_stays_until_the_program_has_ended_and_no_longer() {
+    let place = Place::new();
+    let watcher_of = |running: &Running, program| {
+        let mut watcher = None;
+        until("somebody watches, and hears what would end it", || {
+            let found = children(running.pid());
+            watcher = found.into_iter().find(|&pid| pid != program);
+            watcher.is_some_and(|pid| catches(pid, Signal::USR2))
+        });
+        watcher.unwrap()
+    };
+    for ends_first in [Signal::TERM, Signal::KILL] {
+        let (mut running, program) = with_another_user(&place);
+        let watcher = watcher_of(&running, program);
+        // As somebody does who means us all.
+        for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1] {
+            kill_process(watcher, signal).unwrap();
+        }
+        running.signal(ends_first);
+        let code = running.code();
+        assert_eq!(code, (ends_first == Signal::TERM).then_some(143));
+        until("the program has ended", || state(program).is_none());
+        until("nobody watches any more", || state(watcher).is_none());
+        let entry = Path::new("/proc").join(watcher.as_raw_nonzero().to_string());
+        assert!(code.is_none() || !entry.exists(), "it was not waited for");
+    }
 }

@@ -1,8 +1,10 @@
 //! `doctor` and `inspect`: what they say, and that it is so.
 
-use std::{fs, process::Output};
+use std::{fs, os::unix::process::ExitStatusExt, process::Output};
 
-use crate::place::{Place, command};
+use rustix::process::Signal;
+
+use crate::place::{Place, command, until};
 
 /// The row of that name: its verdict, and the text.
 fn row(output: &Output, what: &str) -> String {
@@ -36,6 +38,30 @@ fn files_do_what_they_should_and_nothing_is_left() {
         assert!(left.iter().all(|name| name == ".keyward-q"), "{left:?}");
         assert!(output.stderr.is_empty(), "{output:?}");
     }
+}
+
+#[test]
+fn nothing_is_left_where_it_is_interrupted() {
+    let place = Place::new();
+    fs::create_dir(place.path("locks")).unwrap();
+    let files = || -> Vec<_> {
+        let entries = fs::read_dir(place.path("locks")).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let mut interrupted = 0;
+    for round in 0..10 {
+        let mut running = place.start(&["doctor"]);
+        until("it is at work", || files().iter().any(|name| name.contains("doctor")));
+        // To come at different moments.
+        std::thread::sleep(std::time::Duration::from_millis(round * 3));
+        let signal = if round % 2 == 0 { Signal::INT } else { Signal::TERM };
+        running.signal(signal);
+        let status = running.end();
+        assert!(status.signal() == Some(signal.as_raw()) || status.success(), "{status}");
+        interrupted += usize::from(status.signal().is_some());
+        assert!(files().iter().all(|name| name == ".keyward-q"), "{:?}", files());
+    }
+    assert!(interrupted > 0, "no signal was in time");
 }
 
 #[test]
@@ -80,6 +106,7 @@ fn inspect_tells_who_holds_it() {
     let running = place.start(&["run", "--prefix", "x-", "a", "--", "sh", "-c", script]);
     let (_, token): (_, u64) = (running.program(), running.line().parse().unwrap());
     let output = place.output(&["inspect", "--prefix", "x-", "a"]);
+    assert_eq!(output.status.code(), Some(75), "held");
     assert_eq!(row(&output, "name"), "x-a");
     assert_eq!(row(&output, "held"), "exclusively");
     assert_eq!(row(&output, "pid"), running.pid().as_raw_nonzero().to_string());

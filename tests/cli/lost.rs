@@ -1,12 +1,12 @@
 //! The lock is lost while the program runs: its lock file is deleted.
 
-use std::fs;
+use std::{fs, process::Command};
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Signal, geteuid, kill_process};
 
 use crate::{
-    place::{Place, until},
-    running::state,
+    place::{KEYWARD, Place, until},
+    running::{Running, state},
 };
 
 #[test]
@@ -26,12 +26,11 @@ fn the_program_is_asked_to_end() {
 #[test]
 fn who_does_not_end_is_killed() {
     let place = Place::new();
-    let script = "trap 'echo TERM' TERM; echo $$; while :; do sleep 0.02; done";
+    let script = "trap '' TERM; echo $$; while :; do sleep 0.02; done";
     let args = ["run", "--grace", "100ms", "a", "--", "sh", "-c", script];
     let mut running = place.start(&args);
     let program = running.program();
     fs::remove_file(place.lock_file("a")).unwrap();
-    assert_eq!(running.line(), "TERM");
     running.until_said("it is killed");
     assert_eq!(running.code(), Some(76));
     assert_eq!(state(program), None);
@@ -92,4 +91,35 @@ fn noticed_at_the_release_at_the_latest() {
     }
     let ignored = ["run", "--on-lost", "ignore", "a", "--", "rm", &file];
     assert_eq!(place.code(&ignored), Some(0));
+}
+
+#[test]
+fn who_cannot_be_killed_is_not_called_dead() {
+    assert!(geteuid().is_root(), "to be run as root: another user's program is started");
+    let place = Place::new();
+    for (on_lost, grace, said) in [
+        ("kill", "10s", "the program cannot be killed: Operation not permitted"),
+        ("term", "50ms", "the program cannot be asked to end: Operation not permitted"),
+    ] {
+        // We may start it as another user, and not signal other users' processes.
+        let mut command = Command::new("setpriv");
+        command.args(["--bounding-set", "-kill", KEYWARD, "run", "--on-lost", on_lost]);
+        command.args(["--grace", grace, "a", "--", "setpriv", "--reuid", "65534"]);
+        command.args(["--clear-groups", "sh", "-c", "echo $$; exec sleep 1000"]);
+        let mut running = Running::start(command.env("KEYWARD_URL", place.url()));
+        let program = running.program();
+        fs::remove_file(place.lock_file("a")).unwrap();
+        let line = running.until_said("the lock was lost");
+        assert!(line.contains(said) && line.ends_with("it goes on without the lock"), "{line}");
+        if on_lost == "term" {
+            let line = running.until_said("has not ended in time");
+            assert!(line.contains("cannot be killed: Operation not permitted"), "{line}");
+        }
+        assert!(state(program).is_some());
+        running.signal(Signal::USR1);
+        let line = running.until_said("not be forwarded");
+        assert!(line.contains("USR1") && line.contains("Operation not permitted"), "{line}");
+        kill_process(program, Signal::KILL).unwrap();
+        assert_eq!(running.code(), Some(76));
+    }
 }

@@ -10,6 +10,7 @@ mod pages;
 mod place;
 mod program;
 mod running;
+mod stuck;
 mod terminal;
 mod waiting;
 

@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use crate::place::command;
+use crate::place::{Place, command};
 
 const COMMANDS: [&str; 7] = ["run", "try", "wait", "inspect", "doctor", "completions", "man"];
 
@@ -98,4 +98,97 @@ fn no_password_is_shown() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(64) && !text.contains(SECRET), "{text}");
     }
+}
+
+#[test]
+fn no_password_in_the_wrong_place_is_shown() {
+    let place = Place::new();
+    let lease = place.hold("mysql");
+    drop(lease);
+    let urls = [
+        "mysql://app:s3cr3t@db/locks",
+        "mysql:app:s3cr3t@db",
+        "mysql://app:s3\"cr3t\\x@db/locks",
+        "mysql://db/locks?user=app&password=s3cr3t",
+        "?password=s3cr3t",
+        "password=s3cr3t&x=y",
+        "Server=db;Uid=app;Pwd=s3cr3t;",
+        "--ulr=mysql://db/locks?Password=s3cr3t",
+    ];
+    for url in urls {
+        let prefix = format!("--prefix={url}");
+        for args in [
+            &["man", url][..],
+            &["completions", url],
+            &["run", "a", "--", url],
+            &["run", url, "--", "true"],
+            &["run", "-v", url, "--", "/nonexistent/program"],
+            &["run", "a", url, "--", "true"],
+            &["inspect", url],
+            &["inspect", &prefix, "a"],
+            &["try", url],
+            &["try", "-v", &prefix, "a"],
+            &["wait", "--timeout", "1s", url],
+            &["doctor", url],
+            &["doctor", "--url", url],
+            &["try", "--url", url, "a"],
+            &["try", "--timeout", url, "a"],
+            &[url],
+        ] {
+            let output = place.output(args);
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            assert!(!said.contains("s3") && !said.contains("cr3t"), "{args:?}: {said}");
+        }
+    }
+    // And not in the store, where others could read it: such a name is refused.
+    for entry in std::fs::read_dir(place.path("locks")).unwrap() {
+        let name = entry.unwrap().file_name();
+        assert!(!name.to_string_lossy().contains("cr3t"), "{name:?}");
+    }
+    let output = place.output(&["try", urls[0]]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(64) && said.contains("a password"), "{said}");
+}
+
+#[test]
+fn a_name_that_begins_with_a_hyphen() {
+    let place = Place::new();
+    for args in [&["try", "-x"][..], &["run", "-x", "--", "true"], &["inspect", "--x"]] {
+        let output = place.output(args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{args:?}: {said}");
+        assert!(said.contains("--prefix=-") && !said.contains("'-- -"), "{args:?}: {said}");
+    }
+    // A hint at what was meant is not in its way.
+    let said = place.output(&["run", "--no-wiat", "a", "--", "true"]).stderr;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("'--no-wait'") && !said.contains("--prefix"), "{said}");
+    let print = ["run", "--prefix=-", "x", "--", "sh", "-c", "echo $KEYWARD_NAME"];
+    assert_eq!(place.output(&print).stdout, b"-x\n");
+}
+
+#[test]
+fn no_control_character_reaches_the_terminal() {
+    let place = Place::new();
+    let odd = "/no/\u{1b}[31mred\u{9b}0m\u{7f}\rprogram";
+    for args in [
+        &["run", "a", "--", odd][..],
+        &["run", "a", odd],
+        &["man", odd],
+        &["inspect", odd],
+        &["try", "-v", odd],
+        &["try", "--url", odd, "a"],
+        &["try", "--url", "file:///proc/%1b%5b31m", "a"],
+        &["doctor", "--url", "file:///proc/%1b%5b31m"],
+        &[odd],
+    ] {
+        let output = place.output(args);
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{args:?}: {said:?}");
+        assert!(!said.is_empty() || args[0] == "try", "{args:?}");
+    }
+    let said = place.output(&["run", "a", "--", "/no\nkeyward: program"]).stderr;
+    assert_eq!(String::from_utf8(said).unwrap().lines().count(), 1, "a line was forged");
 }

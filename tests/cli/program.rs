@@ -105,6 +105,26 @@ fn its_signals_are_as_they_were() {
     let [hup_alone, hup_under] = masks("--ignore-signal=HUP", &place);
     assert_eq!(hup_alone, hup_under);
     assert_ne!(alone, hup_alone, "that would have been seen");
+    let [blocked_alone, blocked_under] = masks("--block-signal=TERM", &place);
+    assert_eq!(blocked_alone, blocked_under);
+    assert_ne!(alone, blocked_alone, "that would have been seen");
+}
+
+#[test]
+fn its_end_and_a_loss_are_noticed_where_signals_are_blocked() {
+    let place = Place::new();
+    for (script, code) in [("exit 7", 7), ("kill -KILL $$", 137)] {
+        let mut command = command(&["--block-signal"], &["run", "a", "--", "sh", "-c", script]);
+        let mut running = Running::start(command.env("KEYWARD_URL", place.url()));
+        assert_eq!(running.code(), Some(code));
+    }
+    let script = "echo $$; exec sleep 1000";
+    let args = ["run", "--grace", "50ms", "a", "--", "sh", "-c", script];
+    let mut command = command(&["--block-signal"], &args);
+    let mut running = Running::start(command.env("KEYWARD_URL", place.url()));
+    running.program();
+    fs::remove_file(place.lock_file("a")).unwrap();
+    assert_eq!(running.code(), Some(76));
 }
 
 #[test]

@@ -30,9 +30,22 @@ impl Running {
     }
 
     pub(crate) fn start_in_this_group(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::spawn(command.stderr(Stdio::piped()))
+    }
+
+    /// With a standard error of the case's own.
+    pub(crate) fn start_with_error(command: &mut Command, error: impl Into<Stdio>) -> Self {
+        command.process_group(0);
+        Self::spawn(command.stdin(Stdio::null()).stderr(error))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let out = lines(child.stdout.take().unwrap());
-        let err = lines(child.stderr.take().unwrap());
+        let err = match child.stderr.take() {
+            Some(pipe) => lines(pipe),
+            None => channel().1,
+        };
         Self { child, out, err }
     }
 
@@ -117,6 +130,24 @@ fn lines(pipe: impl Read + Send + 'static) -> Receiver<String> {
         }
     });
     receiver
+}
+
+/// What the process has started, that still is.
+pub(crate) fn children(pid: Pid) -> Vec<Pid> {
+    let pid = pid.as_raw_nonzero();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_default();
+    let numbers = children.split_whitespace().filter_map(|number| number.parse().ok());
+    numbers.filter_map(Pid::from_raw).collect()
+}
+
+/// Whether the process has a handler for the signal.
+pub(crate) fn catches(pid: Pid, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
+    let status = status.unwrap_or_default();
+    let bits = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let bits = bits.map_or(0, |bits| u64::from_str_radix(bits.trim(), 16).unwrap());
+    bits & 1 << (signal.as_raw() - 1) != 0
 }
 
 /// The letter of a process in `/proc`: `T` if it is stopped; none if it is gone, or dead and not waited for.

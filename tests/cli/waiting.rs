@@ -1,12 +1,12 @@
 //! Signals, while the command waits and while the program runs.
 
-use std::{os::unix::process::ExitStatusExt, process::Command};
+use std::{os::unix::process::ExitStatusExt, process::Command, thread, time::Duration};
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 
 use crate::{
     place::{Place, until},
-    running::{Running, state},
+    running::{Running, catches, state},
 };
 
 const ENDING: [(Signal, i32); 6] = [
@@ -54,6 +54,20 @@ fn no_program_is_started_after_a_signal_that_meets_the_grant() {
         assert_eq!(waiting.end().signal(), Some(libc::SIGTERM));
         assert!(!place.path("ran").exists(), "the program was started");
         place.until_free("a");
+    }
+}
+
+#[test]
+fn a_signal_is_heard_from_the_first_moment() {
+    let place = Place::new();
+    for _ in 0..100 {
+        let mut waiting = Running::start(&mut place.command(&["wait", "a"]));
+        while state(waiting.pid()).is_some() && !catches(waiting.pid(), Signal::TERM) {}
+        waiting.signal(Signal::TERM);
+        let status = waiting.end();
+        // It may have had the lock, and be on its way out.
+        let expected = status.signal() == Some(libc::SIGTERM) || status.code() == Some(0);
+        assert!(expected, "{status}");
     }
 }
 
@@ -160,6 +174,30 @@ fn it_does_not_stop_alone() {
     // Who stood could not forward this.
     running.signal(Signal::USR1);
     assert_eq!(running.line(), "usr1");
+}
+
+#[test]
+fn an_old_stop_is_forgotten() {
+    let place = Place::new();
+    let script = "trap '' TSTP; trap 'echo usr1' USR1; echo $$; while :; do sleep 0.02; done";
+    let running = place.start(&["run", "a", "--", "sh", "-c", script]);
+    let program = running.program();
+    let forwarded = || {
+        running.signal(Signal::USR1);
+        assert_eq!(running.line(), "usr1");
+    };
+    running.signal(Signal::TSTP);
+    forwarded(); // after the stop, which the program takes no notice of
+    thread::sleep(Duration::from_millis(3_500)); // longer than it is remembered
+    for _ in 0..5 {
+        kill_process(program, Signal::STOP).unwrap();
+        until("the program stops", || state(program) == Some('T'));
+        thread::sleep(Duration::from_millis(20)); // for us to be told
+        kill_process(program, Signal::CONT).unwrap();
+        until("it goes on", || state(program) != Some('T'));
+        // Who stood could not forward this.
+        forwarded();
+    }
 }
 
 #[test]

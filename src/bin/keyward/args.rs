@@ -44,13 +44,14 @@ pub(crate) enum Command {
     ///
     /// HUP, INT, QUIT, TERM, USR1, USR2, WINCH, TSTP and CONT are forwarded to it, unless the terminal has
     /// sent them to both. If keyward is killed, the program is killed, and the lock is free; the
-    /// program's own children are not killed.
+    /// program's own children are not killed, nor is a program that has become a user whom keyward may
+    /// not signal.
     #[command(after_help = exit::TABLE)]
     Run(Run),
-    /// Run the program if the lock is free; or say by the exit code whether it is
+    /// Run the program if the lock is free
     ///
     /// Without a program the lock is taken and released at once: 0 if it could be had, 75 if others hold
-    /// it.
+    /// it. Who tries at that moment finds it held; to look without taking it, use inspect.
     #[command(after_help = exit::TABLE)]
     Try(Try),
     /// Wait until the lock can be had, and release it at once
@@ -61,7 +62,8 @@ pub(crate) enum Command {
     Wait(Wait),
     /// Show who holds the lock
     ///
-    /// The answer may be out of date when it is printed: to act on it, use try.
+    /// 0 if nobody does, 75 if somebody does. Looking takes no lock and is in nobody's way. The answer may be out of date when it is printed: to
+    /// act on it, use try with a program.
     #[command(after_help = exit::TABLE)]
     Inspect(Inspect),
     /// Try out whether the store does what locks need
@@ -98,7 +100,7 @@ pub(crate) struct Lock {
         hide_default_value = true
     )]
     pub(crate) prefix: String,
-    /// The name of the lock
+    /// The name of the lock; one that begins with '-' in two parts, as in --prefix=- and the rest
     pub(crate) name: String,
 }
 

@@ -6,28 +6,34 @@
 //!     the one that has started it, and executes the program. It takes a millisecond more than doing so
 //!     between `fork` and `exec`, and no unsafe code, of which little is allowed there.
 //! P2. The death signal goes with the *thread* that has started the process: the main one, which lives
-//!     as long as the process does. It reaches this one process, not what that starts; and the kernel
-//!     forgets it when a set-user-id program is executed.
-//! P3. The program has no descriptor of ours (all are opened close-on-exec), an empty signal mask (std
-//!     sees to it), and the dispositions that we were started with: what has a handler here has the
-//!     default there, what is ignored stays ignored (S1).
+//!     as long as the process does. It reaches this one process, not what that starts. The kernel forgets
+//!     it when the process changes its rights; for that there is a [`Watcher`]. It is started right after
+//!     the program, which has to execute twice before it can be what it is, let alone change its rights.
+//! P3. The program has no descriptor of ours (all are opened close-on-exec), and the signal mask (S4) and
+//!     the dispositions that we were started with: what has a handler here has the default there, what is
+//!     ignored stays ignored (S1).
 
 use std::{
     env,
+    error::Error,
     ffi::OsString,
+    fmt::Display,
     io,
     os::unix::process::CommandExt,
     process::{self, ExitCode, ExitStatus},
 };
 
 use keyward::Lease;
-use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, getpid, getppid, getsid, kill_process,
-    set_parent_process_death_signal, waitid,
+use rustix::{
+    io::Errno,
+    process::{
+        Pid, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, getpid, getppid, getsid,
+        kill_process, set_parent_process_death_signal, waitid,
+    },
 };
 use tokio::process::{Child, Command};
 
-use crate::{exit, say, signals::Received};
+use crate::{exit, say, signals::Received, watcher::Watcher};
 
 /// The name under which this program is started to become another one. It cannot be typed by chance.
 const ENTRY: &str = "keyward: starting";
@@ -43,8 +49,8 @@ pub(crate) fn become_the_program() -> Option<ExitCode> {
     }
     let (parent, program) = (args.next()?, args.next()?);
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
-        say::failed("the program cannot be made to end with keyward", &error);
-        return Some(ExitCode::from(exit::NOT_EXECUTABLE));
+        let what = "the program cannot be made to end with keyward";
+        return Some(not_started(what, &error, exit::NOT_EXECUTABLE));
     }
     // It may have ended before that, and then nobody kills us, and the lock is free.
     let is_parents = getppid().map(Pid::as_raw_nonzero).map(|pid| pid.to_string().into());
@@ -52,15 +58,27 @@ pub(crate) fn become_the_program() -> Option<ExitCode> {
         return Some(ExitCode::from(exit::LOST));
     }
     let error = process::Command::new(&program).args(args).exec();
-    say::failed(format_args!("cannot run {}", program.display()), &error);
-    Some(ExitCode::from(match error.kind() {
+    let code = match error.kind() {
         io::ErrorKind::NotFound => exit::NOT_FOUND,
         _ => exit::NOT_EXECUTABLE,
-    }))
+    };
+    Some(not_started(format_args!("cannot run {}", program.display()), &error, code))
+}
+
+/// Says so without waiting for those who read (C5): the lock is held until this process has ended.
+fn not_started(what: impl Display, error: &dyn Error, code: u8) -> ExitCode {
+    say::install(false);
+    say::failed(what, error);
+    say::finish();
+    ExitCode::from(code)
 }
 
 /// The program, while it runs.
-pub(crate) struct Program(Child);
+pub(crate) struct Program {
+    child: Child,
+    /// Until the program has ended (P2).
+    _watcher: Option<Watcher>,
+}
 
 impl Program {
     /// Starts it, from the thread that calls (P2).
@@ -74,37 +92,44 @@ impl Program {
             // Another lock's, if we ourselves run under one.
             None => command.env_remove("KEYWARD_TOKEN"),
         };
-        Ok(Self(command.spawn()?))
+        let child = command.spawn()?;
+        let watcher = number(&child).map(Watcher::start).transpose();
+        // The kernel's own is enough for nearly all.
+        let _watcher = watcher.unwrap_or_else(|error| {
+            say::failed("nobody watches: a program that changes its user outlives keyward", &error);
+            None
+        });
+        Ok(Self { child, _watcher })
     }
 
     /// Until it has ended.
     ///
     /// Dropping the future changes nothing.
     pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
-        self.0.wait().await
+        self.child.wait().await
     }
 
-    /// Its number, as long as it is certain to be its own: it is forgotten in the same thread that
-    /// has the kernel give it to others.
     fn pid(&self) -> Option<Pid> {
-        self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
+        number(&self.child)
     }
 
-    /// Sends it a signal; one that has ended needs none.
-    pub(crate) fn send(&self, signal: Signal) {
-        if let Some(pid) = self.pid() {
-            let _ = kill_process(pid, signal);
+    /// Sends it a signal; one that has ended needs none. It may have become somebody whom we may not
+    /// signal.
+    pub(crate) fn send(&self, signal: Signal) -> io::Result<()> {
+        match self.pid().map(|pid| kill_process(pid, signal)) {
+            None | Some(Ok(()) | Err(Errno::SRCH)) => Ok(()),
+            Some(Err(error)) => Err(error.into()),
         }
     }
 
     /// Sends it what has been sent to us, unless it has had it as well, which is not to be relied on if
     /// it is `in_doubt` whether it was there already.
-    pub(crate) fn forward(&self, received: Received, in_doubt: bool) {
-        if let Some(signal) = Signal::from_named_raw(received.number)
-            && signal != Signal::CHILD
-            && (in_doubt || !self.has_had(received))
-        {
-            self.send(signal);
+    pub(crate) fn forward(&self, received: Received, in_doubt: bool) -> io::Result<()> {
+        match Signal::from_named_raw(received.number) {
+            Some(signal) if signal != Signal::CHILD && (in_doubt || !self.has_had(received)) => {
+                self.send(signal)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -122,4 +147,10 @@ impl Program {
         let to_leader = received.number == libc::SIGHUP && getsid(None) == Ok(getpid());
         received.from_kernel && own_group && !to_leader
     }
+}
+
+/// Its number, as long as it is certain to be its own: it is forgotten in the same thread that has the
+/// kernel give it to others.
+fn number(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
 }

@@ -3,7 +3,8 @@
 //! D1. Only a name of our own is locked, with our number and a random one in it.
 //! D2. Nothing is left: leases are released, and the handles closed. A lock file is removed as well, which
 //!     is no business of a locker's otherwise: whoever deletes one takes the lock away from those who
-//!     have it open. Here these are we alone, and that we are told of it is one of the questions.
+//!     have it open. Here these are we alone, and that we are told of it is one of the questions. A
+//!     signal ends the questions, not the tidying up.
 //! D3. What is said to be so has been tried; what has not been tried is called *stated*.
 
 use std::{
@@ -14,14 +15,18 @@ use std::{
 };
 
 use keyward::{Error, Locks};
-use tokio::time::Instant;
+use tokio::{
+    select,
+    time::{Instant, timeout},
+};
 
 use crate::{
     args,
     exit::{self, End},
     probes::{self, Probe},
     say,
-    take::{leave, url},
+    signals::Signals,
+    take::{GOODBYE, leave, url},
 };
 
 /// What has been found, row by row.
@@ -60,7 +65,7 @@ impl Report {
         let mut table = String::new();
         for (what, verdict, text) in &self.rows {
             let line = format!("{what:<14} {verdict:<4} {text}");
-            writeln!(table, "{}", line.trim_end()).expect("a string takes everything");
+            writeln!(table, "{}", say::clean(line.trim_end())).expect("a string takes everything");
         }
         drop(io::stdout().write_all(table.as_bytes()));
     }
@@ -71,14 +76,37 @@ pub(crate) async fn doctor(doctor: args::Doctor) -> End {
         Ok(url) => url,
         Err(end) => return end,
     };
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            say::failed("signals cannot be listened to", &error);
+            return End::Code(exit::UNAVAILABLE);
+        }
+    };
     let mut report = Report::default();
-    match connect_twice(url, &mut report).await {
+    let connected = select! {
+        biased;
+        signal = signals.end() => return End::Signal(signal),
+        connected = connect_twice(url, &mut report) => connected,
+    };
+    match connected {
         Ok((one, other)) => {
             let name = name();
             let probe = Probe { url, name: &name, one: &one, other: &other };
-            examine(&probe, &mut report).await;
+            let signal = select! {
+                biased;
+                signal = signals.end() => Some(signal),
+                () = examine(&probe, &mut report) => None,
+            };
+            if signal.is_some() {
+                // Nobody else has the name: it is free as soon as what was under way has ended.
+                drop(timeout(GOODBYE, probes::tidy(&probe)).await);
+            }
             leave(&other).await;
             leave(&one).await;
+            if let Some(signal) = signal {
+                return End::Signal(signal);
+            }
         }
         Err(error) => {
             report.failed("reachable", &error);

@@ -23,17 +23,18 @@ pub(crate) const SIGNALLED: u8 = 128;
 pub(crate) const TABLE: &str = "\
 Exit codes:
   the program's own, if it ran and ended by itself
-  0      done: for try and wait, the lock could be had
+  0      done: for try and wait, the lock could be had; for inspect, nobody holds it
   1      doctor: something does not do what it should
   64     the command line, the name or the URL cannot be used
   69     the store is not reachable, or does not let us: permissions, no room, limits
-  75     others hold the lock, and it was not to be had within the time limit
+  75     others hold the lock; it was not to be had within the time limit
   76     the lock was lost while the program ran
   126    the program could not be run
   127    the program was not found
   128+n  signal n ended the program; a signal that ends the wait ends keyward itself";
 
 /// How the process is going to end.
+#[derive(Clone, Copy)]
 pub(crate) enum End {
     Code(u8),
     /// By this signal, so that whoever waits for us sees what has happened.

@@ -9,7 +9,8 @@ use keyward::{Mode, Occupancy, Owner};
 
 use crate::{
     args,
-    exit::End,
+    exit::{BUSY, End},
+    say,
     take::{connect, failure, leave},
 };
 
@@ -25,6 +26,7 @@ pub(crate) async fn inspect(inspect: args::Inspect) -> End {
         Err(error) => return failure(&error),
     };
     let mut rows = vec![("name", status.name.to_string().escape_debug().to_string())];
+    let held = status.is_held();
     match status.occupancy {
         Occupancy::Held { mode, owner } => {
             let mode = match mode {
@@ -42,9 +44,9 @@ pub(crate) async fn inspect(inspect: args::Inspect) -> End {
     let mut out = io::stdout().lock();
     for (what, value) in rows {
         // That nobody reads on is no failure.
-        drop(writeln!(out, "{what:<8} {value}"));
+        drop(writeln!(out, "{what:<8} {}", say::clean(&value)));
     }
-    End::Code(0)
+    End::Code(if held { BUSY } else { 0 })
 }
 
 /// What is known of a holder, a row each. What it says of itself may be anything.

@@ -5,7 +5,8 @@
 //! C2. Nothing is held or queued once this process has ended, however it ends.
 //! C3. A signal that ends the wait ends this process by that very signal, after C2 ([`signals`]).
 //! C4. No output has a password in it: URLs are never printed, and what was typed in the wrong place is
-//!     masked ([`say`]).
+//!     masked ([`secret`]).
+//! C5. Nothing that is to be done waits for those who read what we say ([`voice`]).
 //!
 //! Everything async runs on the main thread: the kernel kills the program when the *thread* that has
 //! started it ends, not the process.
@@ -19,11 +20,13 @@ mod pages;
 mod probes;
 mod run;
 mod say;
+mod secret;
 mod signals;
 mod take;
+mod voice;
+mod watcher;
 
 use std::{
-    env,
     future::Future,
     process::{ExitCode, id},
 };
@@ -38,12 +41,12 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    if let Some(failed) = child::become_the_program() {
-        return failed;
+    if let Some(ended) = child::become_the_program().or_else(watcher::watch) {
+        return ended;
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return say::usage(&error, env::args_os()),
+        Err(error) => return say::usage(error),
     };
     say::install(cli.verbose);
     let end = match cli.command {
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Completions { shell } => pages::completions(shell),
         Command::Man { command } => pages::man(command.as_deref()),
     };
+    say::finish();
     match end {
         End::Code(code) => ExitCode::from(code),
         End::Signal(signal) => {

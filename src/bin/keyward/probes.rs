@@ -234,6 +234,16 @@ pub(crate) async fn loss(probe: &Probe<'_>, report: &mut Report) -> Result<(), E
     Ok(())
 }
 
+/// Takes away what an examination that was broken off may have left (D2).
+pub(crate) async fn tidy(probe: &Probe<'_>) {
+    let Ok(lease) = probe.lock(probe.one).await else { return };
+    if let Some(file) = held_file(probe.name) {
+        // As in `loss`; what cannot be removed is a file that every name leaves.
+        drop(fs::remove_file(file));
+    }
+    drop(lease.release().await); // it was lost
+}
+
 /// The file of this name that this process has open: there is one only while it holds a lock on it.
 fn held_file(name: &str) -> Option<PathBuf> {
     let links = fs::read_dir("/proc/self/fd").ok()?;

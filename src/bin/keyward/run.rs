@@ -8,8 +8,9 @@ use std::{
     ffi::OsString, os::unix::process::ExitStatusExt, pin::pin, process::ExitStatus, time::Duration,
 };
 
-use keyward::{Lease, LeaseState, Released};
+use keyward::{Lease, LeaseState, LossReason, Released};
 use rustix::process::Signal;
+use signal_hook::low_level::signal_name;
 use tokio::{
     select,
     time::{Instant, sleep_until, timeout},
@@ -62,8 +63,8 @@ async fn under(lock: &Lock, wait: Wait, hold: &Hold, program: &[OsString]) -> En
         supervise(program, hold, &lease, &mut signals).await
     };
     let mut end = release(lease, ended, hold.on_lost).await;
-    if ended.signalled {
-        end = End::Signal(signals.end().await);
+    if let Some(signal) = ended.signalled {
+        end = End::Signal(signal);
     }
     leave(&locks).await;
     end
@@ -76,12 +77,12 @@ struct Ended {
     /// Whether the loss of the lock has been told already.
     lost: bool,
     /// It was not started, because a signal has ended this process before.
-    signalled: bool,
+    signalled: Option<i32>,
 }
 
 impl Ended {
     const fn with(code: u8) -> Self {
-        Self { code, lost: false, signalled: false }
+        Self { code, lost: false, signalled: None }
     }
 }
 
@@ -97,8 +98,9 @@ async fn supervise(
     }
     let listening = signals.listen_for_a_program();
     // The last moment (S2). What comes now comes while the program is being started.
-    if signals.has_ended() {
-        return Ended { signalled: true, ..Ended::with(0) };
+    let signalled = signals.has_ended();
+    if signalled.is_some() {
+        return Ended { signalled, ..Ended::with(0) };
     }
     let mut running = match listening.and_then(|()| Program::start(program, lease)) {
         Ok(running) => running,
@@ -107,7 +109,7 @@ async fn supervise(
             return Ended::with(exit::NOT_EXECUTABLE);
         }
     };
-    let mut in_doubt = signals.has_ended();
+    let mut in_doubt = signals.has_ended().is_some();
     let (mut is_lost, mut stops) = (false, signals.stops());
     let mut lost = pin!(lease.lost());
     let mut kill_at = None;
@@ -129,12 +131,20 @@ async fn supervise(
                 kill_at = end_it(&running, hold, reason);
             }
             () = at(kill_at) => {
-                say::line("the program has not ended in time; it is killed");
-                running.send(Signal::KILL);
                 kill_at = None;
+                match running.send(Signal::KILL) {
+                    Ok(()) => say::line("the program has not ended in time; it is killed"),
+                    Err(error) => say::line(format_args!(
+                        "the program has not ended in time, and cannot be killed: {error}; it goes on \
+                         without the lock"
+                    )),
+                }
             }
             received = signals.next() => {
-                running.forward(received, in_doubt);
+                if let Err(error) = running.forward(received, in_doubt) {
+                    let name = signal_name(received.number).unwrap_or("a signal");
+                    say::line(format_args!("{name} could not be forwarded: {error}"));
+                }
                 in_doubt &= !signals::ends(received.number);
                 stops.heed(received.number, || running.is_stopped());
             }
@@ -142,17 +152,24 @@ async fn supervise(
     }
 }
 
-/// Does with the program what is to be done when its lock is lost; when to kill it.
-fn end_it(running: &Program, hold: &Hold, reason: keyward::LossReason) -> Option<Instant> {
-    let (what, signal) = match hold.on_lost {
-        OnLost::Term => ("the program is asked to end", Some(Signal::TERM)),
-        OnLost::Kill => ("the program is killed", Some(Signal::KILL)),
-        OnLost::Ignore => ("the program goes on without it", None),
+/// Does with the program what is to be done when its lock is lost, and then says so; when to kill it.
+fn end_it(running: &Program, hold: &Hold, reason: LossReason) -> Option<Instant> {
+    let (done, failed, signal) = match hold.on_lost {
+        OnLost::Term => ("is asked to end", "asked to end", Signal::TERM),
+        OnLost::Kill => ("is killed", "killed", Signal::KILL),
+        OnLost::Ignore => {
+            say::line(format_args!("the lock was lost: {reason}; the program goes on without it"));
+            return None;
+        }
     };
-    say::line(format_args!("the lock was lost: {reason}; {what}"));
-    running.send(signal?);
     // One that is stopped would not hear of it.
-    running.send(Signal::CONT);
+    match running.send(signal).and_then(|()| running.send(Signal::CONT)) {
+        Ok(()) => say::line(format_args!("the lock was lost: {reason}; the program {done}")),
+        Err(error) => say::line(format_args!(
+            "the lock was lost: {reason}; the program cannot be {failed}: {error}; it goes on without \
+             the lock"
+        )),
+    }
     // More than a clock can count is no limit.
     (hold.on_lost == OnLost::Term).then(|| Instant::now().checked_add(hold.grace))?
 }

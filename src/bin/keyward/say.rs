@@ -1,16 +1,18 @@
-//! What is said on standard error: one line each, with `keyward: ` before it, and no password (C4).
+//! What is said on standard error: one line each, with `keyward: ` before it, without passwords (C4) and
+//! without characters that do something to a terminal.
 //!
-//! That nobody reads it is no failure: nothing here panics when the other end is closed.
+//! That nobody reads it is no failure: nothing here panics when the other end is closed, and from
+//! [`install`] to [`finish`] nothing waits for it ([`voice`](crate::voice)).
 
 use std::{
     error::Error,
-    ffi::OsString,
     fmt,
     io::{self, Write},
     process::ExitCode,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::{
     EnvFilter,
@@ -18,11 +20,44 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::exit;
+use crate::{exit, secret, voice::Voice};
+
+/// Whoever speaks for us; nobody before [`install`] and after [`finish`].
+static VOICE: Mutex<Option<Voice>> = Mutex::new(None);
+
+fn voice() -> MutexGuard<'static, Option<Voice>> {
+    VOICE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// One line.
 pub(crate) fn line(message: impl fmt::Display) {
-    drop(writeln!(io::stderr(), "keyward: {message}"));
+    put(&format!("keyward: {message}"));
+}
+
+fn put(text: &str) {
+    let mut line = clean(text).into_bytes();
+    line.push(b'\n');
+    match &*voice() {
+        Some(voice) => voice.say(line),
+        None => drop(io::stderr().write_all(&line)),
+    }
+}
+
+/// As it may be printed, in one line: for standard output as well.
+pub(crate) fn clean(text: &str) -> String {
+    printable(&secret::masked(text))
+}
+
+fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' => line.push(' '),
+            c if c.is_control() => line.extend(c.escape_debug()),
+            c => line.push(c),
+        }
+    }
+    line
 }
 
 /// One line, with what has caused it.
@@ -30,7 +65,7 @@ pub(crate) fn failed(what: impl fmt::Display, error: &dyn Error) {
     line(format_args!("{what}: {}", chain(error)));
 }
 
-/// An error and what has caused it, in one line.
+/// An error and what has caused it.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -43,46 +78,69 @@ pub(crate) fn chain(error: &dyn Error) -> String {
         }
         source = cause.source();
     }
-    text.replace(['\n', '\r'], " ")
+    text
 }
 
 /// What clap has to say: help, or what is wrong with the command line.
 ///
-/// clap quotes what it does not understand, and that may be a URL in the wrong place.
-pub(crate) fn usage(error: &clap::Error, args: impl Iterator<Item = OsString>) -> ExitCode {
+/// clap quotes what it does not understand, and that may be anything.
+pub(crate) fn usage(mut error: clap::Error) -> ExitCode {
     let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if is_help {
         drop(error.print());
         return ExitCode::SUCCESS;
     }
-    let mut text = error.render().to_string();
-    for arg in args {
-        if let Some(secret) = secret(&arg.to_string_lossy()) {
-            text = text.replace(secret, "…");
-        }
+    // It may have been meant as a name, for which clap's advice, to put `--` before it, is wrong: what
+    // follows that is the program. Where it resembles an option, that is advice enough.
+    let may_be_a_name = error.kind() == ErrorKind::UnknownArgument
+        && error.get(ContextKind::SuggestedArg).is_none()
+        && error.remove(ContextKind::Suggested).is_some();
+    let text = secret::masked(&error.render().to_string());
+    let mut lines: Vec<_> = text.lines().map(printable).collect();
+    if may_be_a_name {
+        let tip = "  tip: a name that begins with '-' is given in two parts, as in '--prefix=-' and the rest";
+        lines.extend([String::new(), tip.to_owned()]);
     }
+    let text = lines.join("\n") + "\n";
     drop(io::stderr().write_all(text.as_bytes()));
     ExitCode::from(exit::USAGE)
 }
 
-/// The user and the password of whatever looks like a URL.
-fn secret(arg: &str) -> Option<&str> {
-    let (_, rest) = arg.split_once(':')?;
-    let (secret, _) = rest.rsplit_once('@')?;
-    let secret = secret.trim_start_matches('/');
-    (!secret.is_empty()).then_some(secret)
-}
-
-/// Has what the library tells through `tracing` said here: warnings, or with `verbose` all of it.
+/// From now on nobody waits for those who read. And has what the library tells through `tracing` said
+/// here: warnings, or with `verbose` all of it.
 pub(crate) fn install(verbose: bool) {
+    // Where there is no thread to be had, there is none for the signals either, and we do not get far.
+    *voice() = Voice::start(io::stderr()).ok();
     // Of a loss we speak ourselves, and say what becomes of the program.
     let filter = if verbose { "warn,keyward=debug" } else { "warn,keyward::observe=off" };
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
-        .with_writer(io::stderr)
+        .with_writer(|| Events)
         .with_ansi(false)
         .event_format(Line)
         .init();
+}
+
+/// Waits a moment for those who read what has been said.
+pub(crate) fn finish() {
+    let voice = voice().take();
+    if let Some(voice) = voice {
+        voice.end();
+    }
+}
+
+/// Takes an event at a time.
+struct Events;
+
+impl Write for Events {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        put(String::from_utf8_lossy(event).trim_end_matches('\n'));
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// An event as a line of ours.
@@ -113,16 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_found_wherever_they_are() {
-        let table = [
-            ("mysql://app:s3cret@db/locks", Some("app:s3cret")),
-            ("--ulr=mysql://app:p@ss@db", Some("app:p@ss")),
-            ("mysql:app:s3cret@db", Some("app:s3cret")),
-            ("file:///run/lock", None),
-            ("vol-42", None),
-        ];
-        for (arg, expected) in table {
-            assert_eq!(secret(arg), expected, "{arg}");
-        }
+    fn a_line_is_one_and_does_nothing_to_a_terminal() {
+        assert_eq!(printable("a\nb\r\u{1b}[31m\u{9b}ü"), "a b \\u{1b}[31m\\u{9b}ü");
     }
 }

@@ -4,18 +4,23 @@
 //! S1. What was ignored when we were started stays ignored, here and in the program: `nohup` and the
 //!     background jobs of scripts rely on it.
 //! S2. A signal that ends the wait is known at once ([`Signals::has_ended`]), not only when the thread
-//!     that listens has passed it on: no program is started after it.
+//!     that listens has passed it on: no program is started after it. One that comes before that thread can
+//!     hear it is passed on as well.
 //! S3. We stop when we were asked to and the program *has* stopped ([`Stops`]): one that takes no notice
 //!     of the terminal's stop works on, and needs us. Of a stop and a continue that arrive together the
-//!     stop is passed on first, and we do not stop for it.
+//!     stop is passed on first, and we do not stop for it. A stop that the program has not followed is
+//!     forgotten ([`FOLLOWED_WITHIN`]): what stops it later is not ours, and may not continue us.
+//! S4. What is blocked when we are started stays blocked, here and in the program, as with any wrapper: it
+//!     neither ends the wait nor is forwarded.
 
 use std::{
     fs, io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use signal_hook::{
@@ -30,10 +35,14 @@ use signal_hook::{
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Those that end a process that does nothing about them: they end the wait.
-const ENDING: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
+pub(crate) const ENDING: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2];
 
 /// Those that are left alone until there is a program to forward them to.
 const FORWARDED_TOO: [i32; 3] = [SIGWINCH, SIGTSTP, SIGCONT];
+
+/// How long a program may take to stop when it is asked to: one that has to put its terminal in order
+/// first, on a machine that is busy.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Whether it ends a process that does nothing about it.
 pub(crate) fn ends(number: i32) -> bool {
@@ -52,7 +61,8 @@ pub(crate) struct Signals {
     received: UnboundedReceiver<Received>,
     handle: Handle,
     ignored: Ignored,
-    ended: Arc<AtomicBool>,
+    /// The last signal that ends a process; 0 before.
+    ended: Arc<AtomicUsize>,
     continues: Arc<AtomicUsize>,
 }
 
@@ -60,20 +70,27 @@ impl Signals {
     /// From now on, signals that would end the process are told here instead.
     pub(crate) fn listen() -> io::Result<Self> {
         let ignored = Ignored::now();
-        let ended = Arc::new(AtomicBool::new(false));
+        let ended = Arc::new(AtomicUsize::new(0));
         let heard: Vec<_> = ENDING.into_iter().filter(|&number| !ignored.has(number)).collect();
         for &number in &heard {
-            flag::register(number, Arc::clone(&ended))?;
+            let value = usize::try_from(number).expect("signals are numbered from 1");
+            flag::register_usize(number, Arc::clone(&ended), value)?;
         }
         let signals = SignalsInfo::<WithOrigin>::new(&heard)?;
         let handle = signals.handle();
         let (sender, received) = unbounded_channel();
         let continues = Arc::default();
-        let counted = Arc::clone(&continues);
+        let this = Self { received, handle, ignored, ended, continues };
+        // S2: what came before `signals` could hear it. What came after that is told twice, which is no
+        // harm: the first ends us.
+        if let Some(number) = this.has_ended() {
+            let _ = sender.send(Received { number, from_kernel: false });
+        }
+        let counted = Arc::clone(&this.continues);
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || pass_on(signals, &sender, &counted))?;
-        Ok(Self { received, handle, ignored, ended, continues })
+        Ok(this)
     }
 
     /// From now on, also those that a program is told: to be called before it is started.
@@ -110,20 +127,21 @@ impl Signals {
         }
     }
 
-    /// Whether a signal has arrived so far that ends a process.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::SeqCst)
+    /// The signal that ends a process, if one has arrived so far.
+    pub(crate) fn has_ended(&self) -> Option<i32> {
+        let number = i32::try_from(self.ended.load(Ordering::SeqCst)).ok();
+        number.filter(|&number| number != 0)
     }
 
     /// What is to be done about stops, for one program.
     pub(crate) fn stops(&self) -> Stops {
-        Stops { asked: false, continues: Arc::clone(&self.continues) }
+        Stops { asked: None, continues: Arc::clone(&self.continues) }
     }
 }
 
 /// Stops this process together with the program (S3).
 pub(crate) struct Stops {
-    asked: bool,
+    asked: Option<Instant>,
     /// How many continues have arrived that have not been passed on.
     continues: Arc<AtomicUsize>,
 }
@@ -133,15 +151,16 @@ impl Stops {
     /// there is something to stop for.
     pub(crate) fn heed(&mut self, number: i32, has_stopped: impl FnOnce() -> bool) {
         match number {
-            SIGTSTP => self.asked = true,
+            SIGTSTP => self.asked = Some(Instant::now()),
             SIGCONT => {
                 self.continues.fetch_sub(1, Ordering::SeqCst);
-                self.asked = false;
+                self.asked = None;
             }
             _ => {}
         }
-        if self.asked && has_stopped() && self.continues.load(Ordering::SeqCst) == 0 {
-            self.asked = false;
+        self.asked = self.asked.filter(|asked| asked.elapsed() < FOLLOWED_WITHIN);
+        if self.asked.is_some() && has_stopped() && self.continues.load(Ordering::SeqCst) == 0 {
+            self.asked = None;
             drop(raise(SIGSTOP)); // which cannot fail
         }
     }

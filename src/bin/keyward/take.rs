@@ -10,13 +10,13 @@ use tokio::{select, time::timeout};
 use crate::{
     args::{Lock, Store},
     exit::{self, End},
-    say,
+    say, secret,
     signals::Signals,
 };
 
 /// How long a store may take to take notice of our going. A store that does not answer finds out by
 /// itself: our connections and files are closed by then.
-const GOODBYE: Duration = Duration::from_secs(3);
+pub(crate) const GOODBYE: Duration = Duration::from_secs(3);
 
 /// How to ask for the lock.
 #[derive(Clone, Copy)]
@@ -52,6 +52,12 @@ pub(crate) fn url(store: &Store) -> Result<&str, End> {
 /// The store, under the prefix.
 pub(crate) async fn connect(lock: &Lock) -> Result<Locks, End> {
     let url = url(&lock.store)?;
+    if secret::is_in(&lock.name) || secret::is_in(&lock.prefix) {
+        say::line(
+            "a URL is no name: it has a password in it, and everybody sees the names of a store",
+        );
+        return Err(End::Code(exit::USAGE));
+    }
     let connected = Locks::builder().prefix(&*lock.prefix).connect(url).await;
     connected.map_err(|error| failure(&error))
 }
@@ -73,12 +79,12 @@ pub(crate) async fn take(
         asked = ask(&locks, &lock.name, terms) => asked.map_err(|error| failure(&error)),
     };
     // S2: the thread that listens may not have come to it.
-    let asked = match asked {
-        Ok(lease) if signals.has_ended() => {
+    let asked = match (asked, signals.has_ended()) {
+        (Ok(lease), Some(signal)) => {
             drop(lease);
-            Err(End::Signal(signals.end().await))
+            Err(End::Signal(signal))
         }
-        asked => asked,
+        (asked, _) => asked,
     };
     match asked {
         Ok(lease) => Ok((locks, lease)),
