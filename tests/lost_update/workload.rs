@@ -1,0 +1,116 @@
+//! 3 processes, 300 operations, the first of them stopped for longer than its lease. What is fenced loses
+//! nothing, whatever the program under the lock looks at.
+
+use std::{env, process::Command, time::Duration};
+
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::{
+    lost_update::{
+        Outcome,
+        checker::{Verdict, judge},
+        leased::Leased,
+        nemesis::{self, Plan, Ran},
+        register::Register,
+        text,
+        worker::{self, Orders},
+    },
+    server::{Kind, Server},
+};
+
+/// What a process is told: lines; without it, the entry test has nothing to do.
+const ORDERS: &str = "KEYWARD_TEST_LOST_UPDATE";
+
+const TTL: Duration = Duration::from_secs(3);
+
+/// Fixed, so that a failure can be met again, as far as the kernel allows.
+const SEED: u64 = 0x6b65_7977_6172_64;
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// The entry of the processes that work.
+#[test]
+fn process() {
+    let Ok(orders) = env::var(ORDERS) else { return };
+    let ended = worker::until_told();
+    let words: Vec<String> = orders.lines().map(str::to_owned).collect();
+    let orders = Orders::parse(&words[2..]).unwrap();
+    runtime().block_on(async {
+        let lock = Leased::connect(&words[0], words[1] == "careful").await.unwrap();
+        worker::run(orders, lock, &ended).await.unwrap();
+    });
+}
+
+fn command(lock: &str, program: &str, orders: &Orders) -> Outcome<Command> {
+    let mut command = Command::new(env::current_exe().map_err(text)?);
+    command.args(["workload::process", "--exact", "--nocapture", "--test-threads=1"]);
+    let words = [&[lock.to_owned(), program.to_owned()][..], &orders.words()].concat();
+    command.env(ORDERS, words.join("\n")).stdout(std::process::Stdio::null());
+    Ok(command)
+}
+
+/// Runs it; what all of them have in common is asserted here.
+fn lost_update(table: &str, lock: &str, program: &str, loses: bool) -> Verdict {
+    let server = Kind::mariadb().shared();
+    runtime().block_on(Register::create(server, table));
+    let folder = TempDir::new().unwrap();
+    let log = folder.path().join("log");
+    let plan = Plan {
+        processes: 3,
+        operations: 300,
+        ttl: if loses { TTL } else { TTL / 4 },
+        loses,
+        pause: Duration::from_millis(300),
+        limit: Duration::from_secs(120),
+    };
+    let ran = nemesis::run(&plan, &log, SEED, |process| {
+        let orders = Orders {
+            process,
+            register: server.url(),
+            table: table.to_owned(),
+            log: log.display().to_string(),
+            fenced: true,
+            compute: Duration::from_millis(5),
+        };
+        command(lock, program, &orders)
+    });
+    let ran: Ran = ran.unwrap();
+    let verdict = judge(&ran.lines, runtime().block_on(left(server, table))).unwrap();
+    println!("{table}: {verdict:?}, {} stops, {} kills, {:?}", ran.stops, ran.kills, ran.time);
+    assert!(ran.long_stops > 0 && verdict.operations >= plan.operations, "{verdict:?}");
+    assert!(verdict.acknowledged > plan.operations / 2, "{verdict:?}");
+    assert_eq!(verdict.lost, 0, "{verdict:?}");
+    assert_eq!(verdict.out_of_order, 0, "{verdict:?}");
+    assert_eq!(verdict.vouched_wrongly, 0, "{verdict:?}");
+    verdict
+}
+
+async fn left(server: &Server, table: &str) -> crate::lost_update::checker::Row {
+    Register::left(server, table).await
+}
+
+#[test]
+fn files() {
+    let folder = TempDir::new().unwrap();
+    let url = format!("file://{}", folder.path().display());
+    let verdict = lost_update("files", &url, "blind", false);
+    assert_eq!(verdict.overlaps, 0, "{verdict:?}");
+    assert_eq!(verdict.refused, 0, "nobody had lost it: {verdict:?}");
+}
+
+#[test]
+fn a_server_and_a_program_that_looks_at_nothing() {
+    let url = format!("{}&ttl=3", Kind::mariadb().shared().url());
+    let verdict = lost_update("blind", &url, "blind", true);
+    assert!(verdict.refused > 0, "somebody slept and wrote: {verdict:?}");
+}
+
+#[test]
+fn a_server_and_a_program_that_asks() {
+    let url = format!("{}&ttl=3", Kind::mariadb().shared().url());
+    let verdict = lost_update("careful", &url, "careful", true);
+    assert!(verdict.told > 0, "somebody slept and was told: {verdict:?}");
+}
