@@ -24,12 +24,13 @@
 //! | overlaps | began to have the lock while another process believed to have it |
 //! | late | acked, and told of the loss only when they let go |
 //! | failed | of all: no lock, no confirmed release, no answer |
+//! | gap | the longest time in which nobody got the lock |
 //! | stops | of processes, and of these those of one that was computing under the lock, for longer than the ttl |
 //!
 //! "Blind" is a program that acquires and writes. The "careful" one works inside of `lease.run` and asks
 //! `ensure_held` before it writes. The naive one is what one writes with sqlx: a session of its own,
 //! `GET_LOCK`, no heartbeat. A lock that is held by a stopped process for as long as that stands loses nothing
-//! and stalls: its price is in the last column. A row ends after 4 minutes, however far it has come.
+//! and stalls: its price is in the last columns. A row ends after 4 minutes, however far it has come.
 //!
 //! keyward must lose nothing with the fence, give out tokens that grow in the order of the grants, and
 //! never say that a lease is held which somebody else has had since; or this fails. The Python peers run
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
     let scratch = Scratch::new("lost-update", Path::new(env!("CARGO_TARGET_TMPDIR")));
     let wrong = table::run(&mut report, scratch.path());
     report.finish();
+
     if wrong.is_empty() {
         return ExitCode::SUCCESS;
     }

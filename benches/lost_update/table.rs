@@ -15,6 +15,7 @@ use crate::{
     contestants::{Who, command},
     lost_update::{
         checker::{Verdict, judge},
+        log::{Event, Line},
         nemesis::{self, Plan, Ran},
         register::Register,
         worker::Orders,
@@ -85,7 +86,9 @@ impl Setting<'_> {
             operations: if self.quick { 500 } else { 10_000 },
             ttl: TTL,
             loses: who.loses(),
-            pause: Duration::from_millis(if self.quick { 400 } else { 1000 }),
+            // A queue that is in order comes to each who stands still, and waits for him too: much
+            // more evil than this, and it does nothing else.
+            pause: Duration::from_millis(if self.quick { 1500 } else { 4000 }),
             limit: Duration::from_secs(if self.quick { 60 } else { 240 }),
         };
         let ran = nemesis::run(&plan, &log, self.seed, |process| {
@@ -133,7 +136,7 @@ fn check(who: Who, fenced: bool, verdict: Verdict) -> impl Iterator<Item = Strin
 
 fn head() {
     println!(
-        "{:<42} {:<5} {:>6} {:>6} {:>7} {:>5} {:>7} {:>6} {:>7} {:>8} {:>5} {:>6} {:>9} {:>5} {:>6}",
+        "{:<42} {:<5} {:>6} {:>6} {:>7} {:>5} {:>7} {:>6} {:>7} {:>8} {:>5} {:>6} {:>7} {:>5} {:>6} {:>6}",
         "",
         "fence",
         "ops",
@@ -148,13 +151,14 @@ fn head() {
         "failed",
         "stops",
         "kills",
+        "gap s",
         "ops/s",
     );
 }
 
 fn row(who: Who, fenced: bool, ran: &Ran, verdict: Verdict) {
     println!(
-        "{:<42} {:<5} {:>6} {:>6} {:>7} {:>5} {:>7} {:>6} {:>7.2} {:>8} {:>5} {:>6} {:>9} {:>5} {:>6.1}",
+        "{:<42} {:<5} {:>6} {:>6} {:>7} {:>5} {:>7} {:>6} {:>7.2} {:>8} {:>5} {:>6} {:>7} {:>5} {:>6.1} {:>6.1}",
         who.name(),
         if fenced { "yes" } else { "no" },
         verdict.operations,
@@ -169,6 +173,16 @@ fn row(who: Who, fenced: bool, ran: &Ran, verdict: Verdict) {
         verdict.failures,
         format!("{}/{}", ran.stops, ran.long_stops),
         ran.kills,
+        longest_gap(&ran.lines),
         verdict.operations as f64 / ran.time.as_secs_f64(),
     );
+}
+
+/// The longest time, in seconds, in which nobody got the lock.
+fn longest_gap(lines: &[Line]) -> f64 {
+    let had = lines.iter().filter(|line| matches!(line.event, Event::Had(_)));
+    let mut times: Vec<u64> = had.map(|line| line.time).collect();
+    times.sort_unstable();
+    let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max();
+    longest.map_or(f64::NAN, |longest| longest as f64 / 1e9)
 }
