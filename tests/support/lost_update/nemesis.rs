@@ -3,7 +3,7 @@
 //! Stops last up to twice the lease's time, and meet anybody at any moment; several may be stopped at
 //! once. Who is killed is replaced at once, under a new number. The first stop is aimed: it meets a
 //! process that computes under the lock, and lasts longer than the lease, and until others have had the
-//! lock if they can. So no run passes without what it is about.
+//! lock if they can. The second evil is a kill. So no run passes without what it is about.
 //!
 //! No process is left: each is killed with the handle of it, and dies with the thread that has started it.
 
@@ -131,7 +131,10 @@ pub(crate) fn run(
     let mut workers = (0..plan.processes).map(|_| start()).collect::<Outcome<Vec<_>>>()?;
     let (begun, mut next) = (Instant::now(), Instant::now() + plan.pause);
     let (mut stops, mut long_stops, mut kills) = (0, 0, 0);
-    while seen.look()? < plan.operations && begun.elapsed() < plan.limit {
+    while seen.look()? < plan.operations || long_stops == 0 || kills == 0 {
+        if begun.elapsed() > plan.limit {
+            break;
+        }
         wake(&mut workers, seen.had)?;
         thread::sleep(Duration::from_millis(1));
         if seen.had == 0 || Instant::now() < next {
@@ -150,7 +153,7 @@ pub(crate) fn run(
         if victim.stopped.is_some() {
             continue; // it has its evil
         }
-        if dice.below(4) == 0 {
+        if kills == 0 || dice.below(4) == 0 {
             victim.process.kill().map_err(text)?;
             *victim = start()?;
             kills += 1;
