@@ -9,4 +9,5 @@ mod lost_update;
 mod server;
 
 mod checker;
+mod register;
 mod workload;

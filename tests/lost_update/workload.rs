@@ -1,4 +1,4 @@
-//! 3 processes, 300 operations, the first of them stopped for longer than its lease. What is fenced loses
+//! 3 processes, 400 operations, the first of them stopped for longer than its lease. What is fenced loses
 //! nothing, whatever the program under the lock looks at.
 
 use std::{env, process::Command, time::Duration};
@@ -60,11 +60,11 @@ fn lost_update(server: &Server, lock: &str, program: &str, loses: bool) -> Verdi
     let log = folder.path().join("log");
     let plan = Plan {
         processes: 3,
-        operations: 300,
+        operations: 400,
         ttl: if loses { TTL } else { TTL / 4 },
         loses,
         // A stopped process that waits is granted the lock too, and keeps it for the ttl.
-        pause: Duration::from_millis(2500),
+        pause: Duration::from_millis(1500),
         limit: Duration::from_secs(120),
     };
     let ran = nemesis::run(&plan, &log, SEED, |process| {
