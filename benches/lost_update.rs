@@ -29,8 +29,14 @@
 //!
 //! "Blind" is a program that acquires and writes. The "careful" one works inside of `lease.run` and asks
 //! `ensure_held` before it writes. The naive one is what one writes with sqlx: a session of its own,
-//! `GET_LOCK`, no heartbeat. A lock that is held by a stopped process for as long as that stands loses nothing
-//! and stalls: its price is in the last columns. A row ends after 4 minutes, however far it has come.
+//! `GET_LOCK`, no heartbeat.
+//!
+//! A late write that comes while the next holder computes is written over by that one: it alone is lost. One
+//! that comes between two holders takes with it all that was done while its process stood still. So the
+//! percentage leaps from run to run; what counts is whether it is 0. A lock that a stopped process holds for
+//! as long as it stands loses nothing and stalls: its price is in the last columns. Where the queue is in
+//! order, a stopped process that waits stalls the others too, when its turn comes. A row ends after 4
+//! minutes, however far it has come.
 //!
 //! keyward must lose nothing with the fence, give out tokens that grow in the order of the grants, and
 //! never say that a lease is held which somebody else has had since; or this fails. The Python peers run
