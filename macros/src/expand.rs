@@ -235,3 +235,30 @@ fn in_registry(
         #body
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing else can tell: where these tests run, this crate is found as `::keyward`.
+    #[test]
+    fn with_a_path_nothing_is_said_of_the_usual_one() {
+        let function = quote!(
+            async fn f(l: &L, id: u32) -> Result<(), E> {}
+        );
+        for args in [
+            quote!("{id}", locks = l),
+            quote!("{id}"),
+            quote!("{id}", "b", shared, timeout = "5s"),
+            quote!("{id}", "b", registry = l),
+            quote!("{id}", registry = l, blocking = false),
+        ] {
+            let usual = expand(args.clone(), function.clone()).to_string();
+            assert!(usual.contains(":: keyward ::"), "{usual}");
+            let elsewhere =
+                expand(quote!(#args, crate = other::path), function.clone()).to_string();
+            assert!(!elsewhere.contains("keyward ::"), "{elsewhere}");
+            assert_eq!(usual.replace(":: keyward ::", "other :: path ::"), elsewhere);
+        }
+    }
+}

@@ -171,18 +171,38 @@ struct Pair {
 }
 
 for_each_kind!(locks, at, [locks = at.locks], Error);
-for_each_kind!(arc, at, [locks = at.shared, prefix = "p-"], Box<dyn std::error::Error + Send + Sync>);
+for_each_kind!(
+    arc,
+    at,
+    [locks = at.shared, prefix = "p-"],
+    Box<dyn std::error::Error + Send + Sync>
+);
 for_each_kind!(tried, at, ["second", locks = at.locks, blocking = false], Error);
 for_each_kind!(waited, at, [locks = at.locks, blocking = true, timeout = "5s", shared], Error);
-for_each_kind!(limited, at, ["second", locks = &at.locks, timeout = at.limit, shared, prefix = "p-",], Error);
+for_each_kind!(
+    limited,
+    at,
+    ["second", locks = &at.locks, timeout = at.limit, shared, prefix = "p-",],
+    Error
+);
 for_each_kind!(installed, at, [], Error);
 for_each_kind!(registry, at, [registry = at.registry, prefix = "p-"], std::convert::Infallible);
 for_each_kind!(registry_several, at, ["second", registry = &at.registry], std::convert::Infallible);
 for_each_kind!(registry_read, at, [registry = at.registry, shared], std::convert::Infallible);
 for_each_kind!(registry_tried, at, [registry = at.registry, blocking = false], TryLockError);
-for_each_kind!(registry_tried_read, at, [registry = at.registry, blocking = false, shared], TryLockError);
+for_each_kind!(
+    registry_tried_read,
+    at,
+    [registry = at.registry, blocking = false, shared],
+    TryLockError
+);
 for_each_kind!(registry_limited, at, [registry = at.registry, timeout = "1h"], Elapsed);
-for_each_kind!(registry_limited_read, at, [registry = at.registry, shared, timeout = at.limit], Elapsed);
+for_each_kind!(
+    registry_limited_read,
+    at,
+    [registry = at.registry, shared, timeout = at.limit],
+    Elapsed
+);
 
 /// A function that macros have written: its argument is not the caller's, and is found.
 macro_rules! operation {
@@ -210,5 +230,3 @@ async fn instrumented(locks: &Locks, id: u32) -> Result<u32, Error> {
 async fn instrumented_behind(locks: &Locks, id: u32) -> Result<u32, Error> {
     Ok(id)
 }
-
-fn main() {}

@@ -44,6 +44,30 @@ async fn erased_with_a_lease(locks: &Locks) -> Result<Box<dyn Fn(u32) -> u32>, E
     Ok(Box::new(|n| n))
 }
 
+/// `impl Trait` may be behind a macro, where nobody sees it.
+macro_rules! hidden {
+    ($error:ty) => { Result<impl Clone, $error> };
+}
+
+#[synchronized("a", locks = locks)]
+async fn hides(locks: &Locks) -> hidden!(Error) {
+    Ok(1)
+}
+
+macro_rules! number {
+    () => {
+        u32
+    };
+}
+
+#[synchronized("a", locks = locks)]
+async fn hides_a_part(locks: &Locks, text: &str) -> Result<Option<number!()>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    Ok(text.parse().ok())
+}
+
 #[synchronized("a", locks = locks)]
 async fn loops(locks: &Locks) -> Result<(), Error> {
     loop {
@@ -51,10 +75,12 @@ async fn loops(locks: &Locks) -> Result<(), Error> {
     }
 }
 
-fn main() {
+#[test]
+fn they_are_called() {
     let registry = LockRegistry::new();
     drop((nothing(&registry), never(&registry), opaque(&registry), erased(&registry, true)));
     drop((maybe(&registry, "1"), diverges(&registry)));
     let locks = Locks::builder().backend(keyward::memory::MemoryBackend::new());
+    drop((hides(&locks), hides_a_part(&locks, "1")));
     drop((diverges_with_a_lease(&locks), erased_with_a_lease(&locks), loops(&locks)));
 }
