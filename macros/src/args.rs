@@ -229,7 +229,8 @@ fn path(value: &Expr) -> Result<Path> {
     match peeled(value) {
         Expr::Path(path) if path.attrs.is_empty() && path.qself.is_none() => Ok(path.path.clone()),
         _ => {
-            let message = "`crate` is the path by which keyward is found here, like `crate::reexport::keyward`";
+            let message = "`crate` is the path by which keyward is found here, as in \
+                `crate = other::keyward`";
             Err(syn::Error::new(value.span(), message))
         }
     }

@@ -272,7 +272,7 @@ mod tests {
             ("{x[0]}", "`{x.item()}`"),
             ("{x!r}", "`{x:?}`"),
             ("{x.y!s}", "`{x.y}`"),
-            ("{x!r:>8}", "`{x:?}`"),
+            ("{x!r:>8}", "double quotes"),
             ("{ x }", "without spaces"),
             ("{x.y(1)}", "without arguments"),
             ("{x.}", "`{volume.id}`"),

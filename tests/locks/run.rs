@@ -104,11 +104,12 @@ fn a_loss_that_only_the_release_finds_is_told_with_what_is_known() {
     let lease = crate::now(backend.locks().lock_named("a")).unwrap();
     let mut one = task::spawn(lease.release_after(Ok::<_, Error>(7)));
     assert_pending!(one.poll());
-    let leases = crate::now(backend.locks().lock_all(["b", "c"])).unwrap();
+    let leases =
+        backend.locks().lock_all(["b", "c"]).into_future().now_or_never().unwrap().unwrap();
     let mut several = task::spawn(leases.release_after(Ok::<_, Error>(7)));
     assert_pending!(several.poll());
     let many: Vec<_> = (10..30).map(|n| n.to_string()).collect();
-    let leases = crate::now(backend.locks().lock_all(many)).unwrap();
+    let leases = backend.locks().lock_all(many).into_future().now_or_never().unwrap().unwrap();
     let mut many = task::spawn(leases.release_after(Ok::<_, Error>(7)));
     assert_pending!(many.poll());
     assert!(backend.sever(b"a") && backend.sever(b"c") && backend.sever(b"29"));

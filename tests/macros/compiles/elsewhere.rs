@@ -18,10 +18,10 @@ mod library {
     macro_rules! operation_of_its_own {
         ($name:ident) => {
             #[keyward::synchronized(
-                            "{id}",
-                            locks = locks,
-                            crate = $crate::compiles::elsewhere::library::keyward
-                        )]
+                                        "{id}",
+                                        locks = locks,
+                                        crate = $crate::compiles::elsewhere::library::keyward
+                                    )]
             async fn $name(locks: &keyward::Locks, id: u8) -> Result<u8, keyward::Error> {
                 Ok(id)
             }
