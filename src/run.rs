@@ -3,8 +3,8 @@
 //!
 //! 1. Of work and a loss that are ready in one poll, the loss is told.
 //! 2. The work is dropped before the loss is told.
-//! 3. An error about a loss names the backend, and the lock or, where only all of the leases together are
-//!    known to have been held no longer, the locks.
+//! 3. An error about a loss names the backend and the lock; where it is known of several leases only that
+//!    one was lost, all of their locks.
 //! 4. The future of the work is not copied: functions that run under leases and call each other keep
 //!    their size.
 
@@ -182,18 +182,17 @@ impl Ends {
         }
     }
 
-    /// The loss that nobody had told before the release. It came before that, and nobody knows how long.
+    /// A loss that nobody had told before the release: whether the work was done by then, nobody knows.
     fn found_lost(&self) -> Error {
         let lost = Error::new(ErrorKind::Lost);
         let lost = match &*self.names {
             [] => lost,
             [name] => lost
-                .with_message("when it was released, the lease had been lost before")
+                .with_message("the lease was found to be lost when it was released")
                 .with_name(name),
             names => {
                 let mut message =
-                    "when they were released, one of these leases had been lost before: "
-                        .to_owned();
+                    "one of these leases was found to be lost when they were released: ".to_owned();
                 let named = names.iter().take(NAMED).map(|name| format!("{name:?}"));
                 message.push_str(&named.collect::<Vec<_>>().join(", "));
                 if let Some(more @ 1..) = names.len().checked_sub(NAMED) {

@@ -117,11 +117,11 @@ fn a_loss_that_only_the_release_finds_is_told_with_what_is_known() {
 
     let error = assert_ready_err!(one.poll());
     assert!(error.is_lost());
-    let says = "when it was released, the lease had been lost before";
+    let says = "the lease was found to be lost when it was released";
     assert_eq!(error.to_string(), format!(r#"{says} (lock "a", scripted)"#));
     let error = assert_ready_err!(several.poll());
     assert!(error.is_lost() && error.name().is_none());
-    let says = "when they were released, one of these leases had been lost before";
+    let says = "one of these leases was found to be lost when they were released";
     assert_eq!(error.to_string(), format!(r#"{says}: "b", "c" (scripted)"#));
     let says = assert_ready_err!(many.poll()).to_string();
     assert!(
