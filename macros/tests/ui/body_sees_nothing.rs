@@ -2,7 +2,7 @@ use keyward::{Error, Locks, synchronized};
 
 #[synchronized("vol-{id}", locks = locks)]
 async fn f(id: u32, locks: &Locks) -> Result<u32, Error> {
-    drop(lease);
+    drop(__keyward_lease);
     Ok(id)
 }
 
