@@ -63,6 +63,7 @@ mod traits {
 mod methods {
     use super::*;
 
+    #[allow(clippy::wrong_self_convention, reason = "they are to be in the way")]
     trait Everything: Sized {
         fn run<F>(self, _: F) {}
         fn as_str(self) {}
