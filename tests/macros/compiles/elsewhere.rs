@@ -5,7 +5,7 @@ use keyward::{LockRegistry, memory::MemoryBackend};
 
 /// A library that has it as a dependency, and its users need not.
 mod library {
-    pub(super) use keyward;
+    pub(super) use ::keyward;
 
     macro_rules! operation {
         ($name:ident, $at:path) => {

@@ -1,6 +1,6 @@
 //! Every argument before every kind of function.
 #![deny(warnings)]
-#![allow(dead_code, unused_variables, reason = "it is for the compiler to see")]
+#![allow(dead_code, unsafe_code, unused_variables, reason = "it is for the compiler to see")]
 
 use std::{fmt::Display, future::Future, pin::Pin, sync::Arc, time::Duration};
 

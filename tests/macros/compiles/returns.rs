@@ -40,7 +40,7 @@ async fn diverges_with_a_lease(locks: &Locks) -> Result<u32, Error> {
 }
 
 #[synchronized("a", locks = locks)]
-async fn erased_with_a_lease(locks: &Locks) -> Result<Box<dyn Fn(u32) -> u32>, Error> {
+async fn erased_with_a_lease(locks: &Locks) -> Result<Box<dyn Fn(u32) -> u32 + Send>, Error> {
     Ok(Box::new(|n| n))
 }
 
