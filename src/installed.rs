@@ -18,7 +18,10 @@ impl Locks {
     /// Makes these the default of the process, which `#[keyward::synchronized]` uses where it
     /// is not told which.
     ///
-    /// For the program's start, and for programs: a library takes its [`Locks`] as an argument.
+    /// For the program's start, and for programs: a library takes its [`Locks`] as an argument. It cannot
+    /// be taken back, and [`close`](Self::close) leaves the default there, closed. The locks live on the
+    /// runtime that they were connected in, and what they run there ends with it: tests with a runtime
+    /// each have locks of their own, and give them to `locks = …`.
     ///
     /// # Errors
     ///
@@ -46,6 +49,19 @@ impl Locks {
     ///
     /// [`NotInstalled`](ErrorKind::NotInstalled) if [`install_default`](Self::install_default) has not
     /// been called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), keyward::Error> {
+    /// use keyward::Locks;
+    ///
+    /// assert!(Locks::installed().is_err()); // nobody has, so there is no lock to fall back to
+    /// Locks::connect("memory:").await?.install_default()?;
+    /// Locks::installed()?.lock_named("vol-42").await?.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn installed() -> Result<Self, Error> {
         INSTALLED.get().cloned().ok_or_else(|| Error::new(ErrorKind::NotInstalled))
     }

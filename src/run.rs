@@ -3,7 +3,9 @@
 //!
 //! 1. Of work and a loss that are ready in one poll, the loss is told.
 //! 2. The work is dropped before the loss is told.
-//! 3. The future of the work is not copied: functions that run under leases and call each other keep
+//! 3. An error about a loss names the backend and the lock; where it is known of several leases only that
+//!    one was lost, all of their locks.
+//! 4. The future of the work is not copied: functions that run under leases and call each other keep
 //!    their size.
 
 use std::{
@@ -109,7 +111,22 @@ impl Leases {
     ///
     /// # Errors
     ///
-    /// As [`Lease::release_after`].
+    /// As [`Lease::release_after`]; [`Lost`](ErrorKind::Lost) has the name of the lease that was, if it was
+    /// known before the release, and otherwise all of their names in its message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), keyward::Error> {
+    /// # async fn copy() -> Result<u64, keyward::Error> { Ok(8) }
+    /// let locks = keyward::Locks::connect("memory:").await?;
+    /// let both = locks.lock_all(["vol-3", "vol-7"]).await?;
+    /// let outcome = both.run(copy()).await?;
+    /// let copied = both.release_after(outcome).await?;
+    /// # assert_eq!(copied, 8);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn release_after<T, E: From<Error>>(self, outcome: Result<T, E>) -> Result<T, E> {
         let ends = Ends::of(self.as_slice());
         ends.with(outcome, self.release().await)
@@ -120,9 +137,14 @@ impl Leases {
 pub(crate) struct Ends {
     /// The loss that has been told. The release of such a lease may fail like any other.
     lost: Option<Error>,
-    /// Of which lease it is said that it was lost, if only its release finds out.
-    name: Option<(LockName, &'static str)>,
+    /// Of which locks it is said that one was lost, if only their release finds out.
+    names: Vec<LockName>,
+    /// None if there are no leases.
+    backend: Option<&'static str>,
 }
+
+/// Of how many locks a message has the names.
+const NAMED: usize = 8;
 
 impl Ends {
     pub(crate) fn of(leases: &[Lease]) -> Self {
@@ -130,30 +152,20 @@ impl Ends {
             LeaseState::Lost(reason) => Some(lease.lost_error(reason)),
             LeaseState::Held | LeaseState::Suspended => None,
         });
-        let name = match leases {
-            [lease] => Some((lease.name().clone(), lease.backend())),
-            _ => None,
-        };
-        Self { lost, name }
+        let names = leases.iter().map(|lease| lease.name().clone()).collect();
+        Self { lost, names, backend: leases.first().map(Lease::backend) }
     }
 
     /// What is to be told of both: the work's failure first, a loss second, and of a release that was not
     /// confirmed nothing but a warning.
     pub(crate) fn with<T, E: From<Error>>(
-        self,
+        mut self,
         outcome: Result<T, E>,
         released: Result<Released, Error>,
     ) -> Result<T, E> {
         let lost = match released {
             Ok(Released::Released) => self.lost,
-            Ok(Released::WasLost) => self.lost.or_else(|| {
-                let message = "the lease had been lost before the work under it was done";
-                let lost = Error::new(ErrorKind::Lost).with_message(message);
-                Some(match self.name {
-                    Some((name, backend)) => lost.with_name(&name).with_backend(backend),
-                    None => lost,
-                })
-            }),
+            Ok(Released::WasLost) => Some(self.lost.take().unwrap_or_else(|| self.found_lost())),
             Err(error) => {
                 tracing::warn!(
                     lock.name = ?error.name(),
@@ -167,6 +179,31 @@ impl Ends {
         match lost {
             Some(lost) => outcome.and(Err(lost.into())),
             None => outcome,
+        }
+    }
+
+    /// A loss that nobody had told before the release: whether the work was done by then, nobody knows.
+    fn found_lost(&self) -> Error {
+        let lost = Error::new(ErrorKind::Lost);
+        let lost = match &*self.names {
+            [] => lost,
+            [name] => lost
+                .with_message("the lease was found to be lost when it was released")
+                .with_name(name),
+            names => {
+                let mut message =
+                    "one of these leases was found to be lost when they were released: ".to_owned();
+                let named = names.iter().take(NAMED).map(|name| format!("{name:?}"));
+                message.push_str(&named.collect::<Vec<_>>().join(", "));
+                if let Some(more @ 1..) = names.len().checked_sub(NAMED) {
+                    message.push_str(&format!(" and {more} more"));
+                }
+                lost.with_message(message)
+            }
+        };
+        match self.backend {
+            Some(backend) => lost.with_backend(backend),
+            None => lost,
         }
     }
 }

@@ -1,17 +1,19 @@
 //! What stands in the attribute's parentheses.
 //!
 //! Only what can be known from the words: whether a name exists, and of what type an expression is, the
-//! compiler says.
+//! compiler says. What the caller of a macro has written comes in groups that have no braces, which are
+//! looked into where a literal is wanted.
 
 use proc_macro2::Span;
 use syn::{
-    Expr, ExprLit, Ident, Lit, LitStr, Result, Token,
+    Expr, ExprLit, Ident, Lit, LitStr, Path, Result, Token,
+    ext::IdentExt,
     parse::{Parse, ParseStream},
     spanned::Spanned,
 };
 
 /// In the order in which the documentation has them.
-const KNOWN: &str = "`locks`, `registry`, `prefix`, `blocking`, `timeout`, `shared`";
+const KNOWN: &str = "`locks`, `registry`, `prefix`, `timeout`, `blocking`, `shared`, `crate`";
 
 /// The arguments, which do not contradict each other.
 pub(crate) struct Args {
@@ -21,6 +23,8 @@ pub(crate) struct Args {
     pub(crate) prefix: String,
     pub(crate) wait: Wait,
     pub(crate) is_shared: bool,
+    /// Where this crate is, if it is not `::keyward`.
+    pub(crate) keyward: Option<Path>,
 }
 
 /// Where the locks are.
@@ -49,6 +53,7 @@ struct Given {
     blocking: Option<(Ident, bool)>,
     timeout: Option<(Ident, Wait)>,
     shared: Option<(Ident, ())>,
+    keyward: Option<(Ident, Path)>,
 }
 
 impl Parse for Args {
@@ -70,32 +75,43 @@ impl Given {
             self.templates.push(input.parse()?);
             return Ok(());
         }
-        if !input.peek(Ident) {
+        if !input.peek(Ident) && !input.peek(Token![crate]) {
             let message = format!(
                 "expected the template of a lock's name, which is a string literal, or one of {KNOWN}"
             );
             return Err(input.error(message));
         }
-        let name: Ident = input.parse()?;
+        let name = input.call(Ident::parse_any)?;
         match name.to_string().as_str() {
-            "locks" => set(&mut self.locks, name, || value(input)),
-            "registry" => set(&mut self.registry, name, || value(input)),
-            "prefix" => set(&mut self.prefix, name, || prefix(&value(input)?)),
-            "blocking" => set(&mut self.blocking, name, || blocking(&value(input)?)),
-            "timeout" => set(&mut self.timeout, name, || timeout(value(input)?)),
-            "shared" => set(&mut self.shared, name, || {
+            "locks" => set(&mut self.locks, name, |name| value(name, input)),
+            "registry" => set(&mut self.registry, name, |name| value(name, input)),
+            "prefix" => set(&mut self.prefix, name, |name| prefix(&value(name, input)?)),
+            "blocking" => set(&mut self.blocking, name, |name| blocking(&value(name, input)?)),
+            "timeout" => set(&mut self.timeout, name, |name| timeout(value(name, input)?)),
+            "shared" => set(&mut self.shared, name, |_| {
                 let message = "`shared` stands alone: it is there or not";
                 if input.peek(Token![=]) { Err(input.error(message)) } else { Ok(()) }
             }),
+            "crate" => set(&mut self.keyward, name, |name| path(&value(name, input)?)),
+            other if input.peek(Token![=]) => {
+                let message = format!(
+                    "there is no argument `{other}`; there are templates of names, which stand alone, \
+                    and {KNOWN}"
+                );
+                Err(syn::Error::new(name.span(), message))
+            }
             other => {
-                let message = format!("there is no argument `{other}`; there are {KNOWN}");
+                let message = format!(
+                    "`{other}` is neither a template nor one of {KNOWN}; a template is a string \
+                    literal, and values go into it by name, as `{{id}}`"
+                );
                 Err(syn::Error::new(name.span(), message))
             }
         }
     }
 
     fn check(self) -> Result<Args> {
-        let Self { templates, locks, registry, prefix, blocking, timeout, shared } = self;
+        let Self { templates, locks, registry, prefix, blocking, timeout, shared, keyward } = self;
         if templates.is_empty() {
             let message = "which lock? say its name first, as in `#[synchronized(\"vol-{id}\")]`";
             return Err(syn::Error::new(Span::call_site(), message));
@@ -134,30 +150,44 @@ impl Given {
             }
         }
         let prefix = prefix.map(|(_, prefix)| prefix).unwrap_or_default();
-        Ok(Args { templates, store, prefix, wait, is_shared: shared.is_some() })
+        let keyward = keyward.map(|(_, path)| path);
+        Ok(Args { templates, store, prefix, wait, is_shared: shared.is_some(), keyward })
     }
 }
 
 fn set<T>(
     place: &mut Option<(Ident, T)>,
     name: Ident,
-    value: impl FnOnce() -> Result<T>,
+    value: impl FnOnce(&Ident) -> Result<T>,
 ) -> Result<()> {
     if place.is_some() {
         return Err(syn::Error::new(name.span(), format!("`{name}` is said twice")));
     }
-    let value = value()?;
+    let value = value(&name)?;
     *place = Some((name, value));
     Ok(())
 }
 
-fn value(input: ParseStream<'_>) -> Result<Expr> {
-    input.parse::<Token![=]>()?;
+/// What is missing at the end has no place of its own: that is the name's.
+fn value(name: &Ident, input: ParseStream<'_>) -> Result<Expr> {
+    let equals: Option<Token![=]> = input.parse()?;
+    if equals.is_none() || input.is_empty() || input.peek(Token![,]) {
+        let message = format!("`{name}` needs a value: `{name} = …`");
+        return Err(syn::Error::new(name.span(), message));
+    }
     input.parse()
 }
 
+/// The expression itself, which a macro may have had from its caller.
+fn peeled(mut value: &Expr) -> &Expr {
+    while let Expr::Group(group) = value {
+        value = &group.expr;
+    }
+    value
+}
+
 fn prefix(value: &Expr) -> Result<String> {
-    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = value else {
+    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = peeled(value) else {
         return Err(syn::Error::new(value.span(), "`prefix` is text: a string literal"));
     };
     let prefix = text.value();
@@ -169,7 +199,7 @@ fn prefix(value: &Expr) -> Result<String> {
 }
 
 fn blocking(value: &Expr) -> Result<bool> {
-    match value {
+    match peeled(value) {
         Expr::Lit(ExprLit { lit: Lit::Bool(blocking), .. }) => Ok(blocking.value),
         _ => Err(syn::Error::new(
             value.span(),
@@ -179,7 +209,7 @@ fn blocking(value: &Expr) -> Result<bool> {
 }
 
 fn timeout(value: Expr) -> Result<Wait> {
-    match value {
+    match peeled(&value) {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
             millis(&text.value()).map(Wait::Millis).ok_or_else(|| {
                 let message =
@@ -191,7 +221,18 @@ fn timeout(value: Expr) -> Result<Wait> {
             value.span(),
             "`timeout` needs a unit, as in \"5s\" or \"250ms\", or is a `Duration`",
         )),
-        other => Ok(Wait::For(other)),
+        _ => Ok(Wait::For(value)),
+    }
+}
+
+fn path(value: &Expr) -> Result<Path> {
+    match peeled(value) {
+        Expr::Path(path) if path.attrs.is_empty() && path.qself.is_none() => Ok(path.path.clone()),
+        _ => {
+            let message = "`crate` is the path by which keyward is found here, as in \
+                `crate = other::keyward`";
+            Err(syn::Error::new(value.span(), message))
+        }
     }
 }
 

@@ -6,10 +6,13 @@
 //!    while the body runs.
 //! 3. Whatever the body has made is gone when the lock is released: it is a block, or a future, that
 //!    ends before the guard or lease does.
-//! 4. Names of ours are hygienic, and nothing of ours counts as written by the user: no lint speaks of
-//!    code that nobody sees. What is of the user keeps its place and its lints.
+//! 4. What we name is what we mean. Variables are hygienic, which a pattern is not where an item has its
+//!    name, so they also have names that nobody else gives; items are named by their whole path, traits
+//!    included; and a method is called by its path where one of a trait in scope could come before it.
+//! 5. Nothing of ours counts as written by the user: no lint speaks of code that nobody sees. What is of
+//!    the user keeps its place and its lints.
 
-use proc_macro2::{Delimiter, Group, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Error, Expr, Result, Type, spanned::Spanned};
 
@@ -63,10 +66,31 @@ fn question_mark(function: &Function, why: &str) -> Result<TokenStream> {
     Ok(quote_spanned!(ours(function.output_span())=> ?))
 }
 
+/// A variable of ours (4).
+fn variable(name: &str) -> Ident {
+    Ident::new(&format!("__keyward_{name}"), Span::mixed_site())
+}
+
+/// This crate, where it is used.
+fn keyward(args: &Args) -> TokenStream {
+    match &args.keyward {
+        Some(path) => path.to_token_stream(),
+        None => quote_spanned!(Span::mixed_site()=> ::keyward),
+    }
+}
+
+/// Binds `variable` to a borrow of `expression`, which is of that type or something that leads to it.
+///
+/// In two steps: the type must not be expected of the expression itself, whose branches may be references.
 /// What is of the wrong type is reported where it stands.
-fn borrow(expression: &Expr) -> TokenStream {
+fn borrow(expression: &Expr, variable: &Ident, ty: &TokenStream) -> TokenStream {
+    let site = Span::mixed_site();
+    let given = Ident::new("__keyward_given", ours(expression.span()));
     let reference = quote_spanned!(ours(expression.span())=> &);
-    quote!(#reference #expression)
+    quote_spanned!(site=>
+        let #given = #reference #expression;
+        let #variable: &#ty = #given;
+    )
 }
 
 /// The body, with `before` before it.
@@ -81,25 +105,39 @@ fn in_locks(
     function: &Function,
     args: &Args,
     names: &[Name],
-    locks: Option<&Expr>,
+    given: Option<&Expr>,
 ) -> Result<TokenStream> {
     let site = Span::mixed_site();
     let try_ = question_mark(function, "a lock in a store may not be had")?;
+    let keyward = keyward(args);
     let names = names.iter().map(|Name { tokens, .. }| {
-        let from = quote_spanned!(site=> ::keyward::LockName::from);
+        let from = quote_spanned!(site=>
+            <#keyward::LockName as ::core::convert::From<_>>::from
+        );
         quote_spanned!(site=> #from(#tokens))
     });
-    let (names, first, verb) = match args.templates.len() {
-        1 => (quote_spanned!(site=> #(#names)*), quote_spanned!(site=> names), "lock_named"),
-        _ => (quote_spanned!(site=> [#(#names),*]), quote_spanned!(site=> names[0]), "lock_all"),
+    let named = variable("names");
+    let (names, first, verb, lease) = match args.templates.len() {
+        1 => (quote_spanned!(site=> #(#names)*), named.to_token_stream(), "lock_named", "Lease"),
+        _ => {
+            let first = quote_spanned!(site=> #named[0]);
+            (quote_spanned!(site=> [#(#names),*]), first, "lock_all", "Leases")
+        }
     };
-    let locks = match locks {
-        Some(locks) => borrow(locks),
-        None => quote_spanned!(site=>
-            &::keyward::Locks::installed().map_err(|error| error.with_name(&#first)) #try_
-        ),
+    let (verb, lease_type) = (Ident::new(verb, site), Ident::new(lease, site));
+    let (acquire, locks) = (variable("acquire"), variable("locks"));
+    let (lease, work, outcome) = (variable("lease"), variable("work"), variable("outcome"));
+    let locks_type = quote_spanned!(site=> #keyward::Locks);
+    let borrowed = match given {
+        Some(given) => borrow(given, &locks, &locks_type),
+        None => {
+            let error = variable("error");
+            quote_spanned!(site=>
+                let #locks: &#locks_type =
+                    &#locks_type::installed().map_err(|#error| #error.with_name(&#first)) #try_;
+            )
+        }
     };
-    let verb = proc_macro2::Ident::new(verb, site);
     let shared = args.is_shared.then(|| quote_spanned!(site=> .shared()));
     let limit = match limit(&args.wait) {
         Some(limit) => Some(quote_spanned!(site=> .timeout(#limit))),
@@ -108,16 +146,17 @@ fn in_locks(
     };
     let body = block(function, early_return(function));
     Ok(quote_spanned!(site=>
-        let lease = {
-            let names = #names;
-            let acquire = {
-                let locks: &::keyward::Locks = #locks;
-                locks.#verb(names) #shared #limit
+        let #lease = {
+            let #named = #names;
+            let #acquire = {
+                #borrowed
+                #locks.#verb(#named) #shared #limit
             };
-            acquire.await #try_
+            #acquire.await #try_
         };
-        let outcome = lease.run(async move #body).await #try_;
-        lease.release_after(outcome).await
+        let #work = async move #body;
+        let #outcome = #keyward::#lease_type::run(&#lease, #work).await #try_;
+        #lease.release_after(#outcome).await
     ))
 }
 
@@ -125,11 +164,14 @@ fn in_locks(
 fn early_return(function: &Function) -> TokenStream {
     match function.output() {
         None | Some(Type::Infer(_)) => TokenStream::new(),
-        Some(output) => quote_spanned!(Span::mixed_site()=>
-            if let ::core::option::Option::Some(never) = ::core::option::Option::None::<#output> {
-                return never;
-            }
-        ),
+        Some(output) => {
+            let never = variable("never");
+            quote_spanned!(Span::mixed_site()=>
+                if let ::core::option::Option::Some(#never) = ::core::option::Option::None::<#output> {
+                    return #never;
+                }
+            )
+        }
     }
 }
 
@@ -147,19 +189,18 @@ fn in_registry(
     function: &Function,
     args: &Args,
     names: &[Name],
-    registry: &Expr,
+    given: &Expr,
 ) -> Result<TokenStream> {
     let site = Span::mixed_site();
-    let variables: Vec<_> = (1..=names.len())
-        .map(|number| proc_macro2::Ident::new(&format!("name{number}"), site))
-        .collect();
-    let tokens = names.iter().map(|name| &name.tokens);
-    let keys = names.iter().zip(&variables).map(|(name, variable)| {
-        let as_str = (!name.is_literal).then(|| quote_spanned!(site=> .as_str()));
-        quote_spanned!(site=> #variable #as_str)
+    let keyward = keyward(args);
+    let (registry, guard, held) = (variable("registry"), variable("guard"), variable("held"));
+    let keys: Vec<_> = (1..=names.len()).map(|number| variable(&format!("name{number}"))).collect();
+    let names = names.iter().map(|Name { tokens, is_literal }| match is_literal {
+        true => tokens.clone(),
+        false => quote_spanned!(site=> &#tokens),
     });
-    let guard = if names.len() > 1 {
-        quote_spanned!(site=> registry.lock_all([#(#keys),*]).await)
+    let taken = if keys.len() > 1 {
+        quote_spanned!(site=> #registry.lock_all([#(#keys),*]).await)
     } else {
         let verb = match (&args.wait, args.is_shared) {
             (Wait::No, false) => "try_lock_named",
@@ -167,8 +208,8 @@ fn in_registry(
             (_, false) => "lock_named",
             (_, true) => "read_named",
         };
-        let verb = proc_macro2::Ident::new(verb, site);
-        let asked = quote_spanned!(site=> registry.#verb(#(#keys)*));
+        let verb = Ident::new(verb, site);
+        let asked = quote_spanned!(site=> #registry.#verb(#(#keys)*));
         match (&args.wait, limit(&args.wait)) {
             (Wait::No, _) => {
                 let try_ = question_mark(function, "`blocking = false` may not get the lock")?;
@@ -182,14 +223,42 @@ fn in_registry(
             (_, None) => quote_spanned!(site=> #asked.await),
         }
     };
-    let (registry, body) = (borrow(registry), block(function, TokenStream::new()));
+    let borrowed = borrow(given, &registry, &quote_spanned!(site=> #keyward::LockRegistry<_, _>));
+    let body = block(function, TokenStream::new());
     Ok(quote_spanned!(site=>
-        let _guard = {
-            #(let #variables = #tokens;)*
-            let registry: &::keyward::LockRegistry<_, _> = #registry;
-            let guard = #guard;
-            guard
+        let #held = {
+            #(let #keys: &::core::primitive::str = #names;)*
+            #borrowed
+            let #guard = #taken;
+            #guard
         };
         #body
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing else can tell: where these tests run, this crate is found as `::keyward`.
+    #[test]
+    fn with_a_path_nothing_is_said_of_the_usual_one() {
+        let function = quote!(
+            async fn f(l: &L, id: u32) -> Result<(), E> {}
+        );
+        for args in [
+            quote!("{id}", locks = l),
+            quote!("{id}"),
+            quote!("{id}", "b", shared, timeout = "5s"),
+            quote!("{id}", "b", registry = l),
+            quote!("{id}", registry = l, blocking = false),
+        ] {
+            let usual = expand(args.clone(), function.clone()).to_string();
+            assert!(usual.contains(":: keyward ::"), "{usual}");
+            let elsewhere =
+                expand(quote!(#args, crate = other::path), function.clone()).to_string();
+            assert!(!elsewhere.contains("keyward ::"), "{elsewhere}");
+            assert_eq!(usual.replace(":: keyward ::", "other :: path ::"), elsewhere);
+        }
+    }
 }

@@ -35,9 +35,9 @@ impl Parse for Function {
         }
         let signature: Signature = input.parse()?;
         if signature.asyncness.is_none() {
-            let message = "the function must be `async`: it waits for its locks. (Under \
-                `#[async_trait]` it is not `async` any more when this attribute sees it: lock within \
-                the body)";
+            let message = "the function must be `async`: it waits for its locks. Below \
+                `#[tokio::test]` and `#[tokio::main]` it is not any more: put `#[synchronized]` above \
+                them. Nor is it under `#[async_trait]`: lock within the body";
             return Err(Error::new(signature.fn_token.span, message));
         }
         if input.peek(Token![;]) {
@@ -100,12 +100,12 @@ impl Function {
     }
 }
 
-/// `impl Trait` to `_`.
+/// `impl Trait` to `_`, and macros, which may be one.
 struct Nameable;
 
 impl VisitMut for Nameable {
     fn visit_type_mut(&mut self, ty: &mut Type) {
-        if matches!(ty, Type::ImplTrait(_)) {
+        if matches!(ty, Type::ImplTrait(_) | Type::Macro(_)) {
             *ty = syn::parse_quote_spanned!(ty.span()=> _);
         } else {
             visit_type_mut(self, ty);

@@ -94,7 +94,9 @@ fn placeholder(inside: &str) -> Result<Placeholder, String> {
     }
     if let Some((before, conversion)) = path.split_once('!') {
         let instead = match conversion {
-            "r" | "a" => format!("`{{{before}:?}}`"),
+            "r" | "a" => format!(
+                "`{{{before}:?}}`, which has text in double quotes where Python has it in single ones"
+            ),
             _ => format!("`{{{before}}}`"),
         };
         return Err(format!("{whole} has one of Python's conversions; write {instead}"));
@@ -270,7 +272,7 @@ mod tests {
             ("{x[0]}", "`{x.item()}`"),
             ("{x!r}", "`{x:?}`"),
             ("{x.y!s}", "`{x.y}`"),
-            ("{x!r:>8}", "`{x:?}`"),
+            ("{x!r:>8}", "double quotes"),
             ("{ x }", "without spaces"),
             ("{x.y(1)}", "without arguments"),
             ("{x.}", "`{volume.id}`"),

@@ -96,6 +96,40 @@ fn an_outcome_after_one_lease() {
     }
 }
 
+/// While the release is under way, which is the last moment.
+#[test]
+fn a_loss_that_only_the_release_finds_is_told_with_what_is_known() {
+    let backend = Scripted::default();
+    let confirmed = Arc::clone(&backend.store().releasing).try_write_owned().unwrap();
+    let lease = crate::now(backend.locks().lock_named("a")).unwrap();
+    let mut one = task::spawn(lease.release_after(Ok::<_, Error>(7)));
+    assert_pending!(one.poll());
+    let leases =
+        backend.locks().lock_all(["b", "c"]).into_future().now_or_never().unwrap().unwrap();
+    let mut several = task::spawn(leases.release_after(Ok::<_, Error>(7)));
+    assert_pending!(several.poll());
+    let many: Vec<_> = (10..30).map(|n| n.to_string()).collect();
+    let leases = backend.locks().lock_all(many).into_future().now_or_never().unwrap().unwrap();
+    let mut many = task::spawn(leases.release_after(Ok::<_, Error>(7)));
+    assert_pending!(many.poll());
+    assert!(backend.sever(b"a") && backend.sever(b"c") && backend.sever(b"29"));
+    drop(confirmed);
+
+    let error = assert_ready_err!(one.poll());
+    assert!(error.is_lost());
+    let says = "the lease was found to be lost when it was released";
+    assert_eq!(error.to_string(), format!(r#"{says} (lock "a", scripted)"#));
+    let error = assert_ready_err!(several.poll());
+    assert!(error.is_lost() && error.name().is_none());
+    let says = "one of these leases was found to be lost when they were released";
+    assert_eq!(error.to_string(), format!(r#"{says}: "b", "c" (scripted)"#));
+    let says = assert_ready_err!(many.poll()).to_string();
+    assert!(
+        says.contains(r#": "10", "11", "#) && says.ends_with(r#""17" and 12 more (scripted)"#),
+        "{says}"
+    );
+}
+
 #[test]
 fn several_names_are_shared_together() {
     let locks = memory();

@@ -1,10 +1,11 @@
 //! What `#[keyward::synchronized]` promises, one file per concern. Calls are polled by hand.
+//! What must not compile is in `macros/tests`, where its words do not depend on the features of this crate.
 
+mod compiles;
 mod ends;
 mod locks;
 mod pedantic;
 mod registry;
-mod ui;
 
 #[path = "../support/scripted.rs"]
 mod scripted;

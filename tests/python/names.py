@@ -84,7 +84,7 @@ class Service:
 def names(cinder, f_name, templates):
     coordinator = cinder.Coordinator(prefix="cinder-")
     coordinator.coordinator = Locks()
-    body = f"def {f_name}(self, volume, connector, pair, number, text='default'): pass"
+    body = f"def {f_name}(self, volume, connector, pair, number, text='default', below=-5, real=1.0, flag=True): pass"
     scope = {}
     exec(body, scope)
     synchronized = cinder.synchronized(*templates, coordinator=coordinator)(scope[f_name])

@@ -55,7 +55,7 @@ impl Service {
 /// What is called is one function for each case, with the arguments that `names.py` has. A template is
 /// the same for both, but where Rust's grammar has another word for what Python's says.
 macro_rules! cases {
-    ($($f_name:ident: $($ours:literal $(as $cinders:literal)?),+;)+) => {
+    ($all:ident: $($f_name:ident: $($ours:literal $(as $cinders:literal)?),+;)+) => {
         impl Service {
             $(
                 #[synchronized($($ours),+, locks = self.locks, prefix = "cinder-")]
@@ -67,6 +67,9 @@ macro_rules! cases {
                     pair: (u32, &str),
                     number: u32,
                     text: &str,
+                    below: i32,
+                    real: f64,
+                    flag: bool,
                 ) -> Result<Vec<String>, Error> {
                     Ok(self.locked())
                 }
@@ -74,7 +77,7 @@ macro_rules! cases {
         }
 
         /// The line for `names.py` and what ours has locked, for each case.
-        async fn all() -> Vec<(String, Vec<String>)> {
+        async fn $all() -> Vec<(String, Vec<String>)> {
             let volume = Volume {
                 id: "6c5b0b5e-3f0a-4f8e-9a53-0d2f4c1c8a11",
                 host: "node-1@lvm",
@@ -85,7 +88,7 @@ macro_rules! cases {
             let mut all = Vec::new();
             $({
                 let service = Service::new().await;
-                let call = service.$f_name(&volume, &connector, (7, "x"), 42, "default");
+                let call = service.$f_name(&volume, &connector, (7, "x"), 42, "default", -5, 1.0, true);
                 let names = call.await.unwrap();
                 let templates = [stringify!($f_name), $(cases!(@ $ours $($cinders)?)),+];
                 all.push((templates.join("\t"), names));
@@ -98,6 +101,7 @@ macro_rules! cases {
 }
 
 cases! {
+    all:
     // Those that Cinder's tree has.
     delete_volume: "{volume.id}-{f_name}";
     delete_snapshot: "{volume.id}-delete_snapshot";
@@ -120,15 +124,37 @@ cases! {
     spaces: " {text} : {number} ";
 }
 
-#[tokio::test]
-async fn ours_are_those_of_cinder() {
+// Those that the attribute's documentation says are other names.
+cases! {
+    all_that_differ:
+    text_quoted: "{text:?}" as "{text!r}";
+    text_zeros: "{text:010}";
+    number_zeros: "{number:<05}";
+    number_exponent: "{number:e}";
+    number_below_zero: "{below:b}|{below:x}";
+    truth: "{flag}";
+    whole: "{real}";
+}
+
+/// What ours are and what Cinder's are, in the order of the cases.
+const DIFFERENT: [(&str, &str); 7] = [
+    ("\"default\"", "'default'"),
+    ("default   ", "default000"),
+    ("00042", "42000"),
+    ("4.2e1", "4.200000e+01"),
+    ("11111111111111111111111111111011|fffffffb", "-101|-5"),
+    ("true", "True"),
+    ("1", "1.0"),
+];
+
+/// What Cinder asks for, for each line.
+fn cinders(cases: &[(String, Vec<String>)]) -> Vec<String> {
     use std::io::Write;
 
     let mut check = Command::new(python());
     check.arg(source("peer.py")).arg("check").arg(source("cinder.txt"));
     let missing = String::from_utf8(check.output().unwrap().stdout).unwrap();
     assert!(missing.is_empty(), "{missing}`pip install --no-deps -r tests/python/cinder.txt`");
-    let all = all().await;
     let mut cinder = Command::new(python())
         .arg(source("names.py"))
         .stdin(Stdio::piped())
@@ -136,18 +162,34 @@ async fn ours_are_those_of_cinder() {
         .spawn()
         .unwrap();
     let mut stdin = cinder.stdin.take().unwrap();
-    for (line, _) in &all {
+    for (line, _) in cases {
         writeln!(stdin, "{line}").unwrap();
     }
     drop(stdin);
     let output = cinder.wait_with_output().unwrap();
     assert!(output.status.success());
     let answers = String::from_utf8(output.stdout).unwrap();
-    let answers: Vec<_> = answers.lines().collect();
-    assert_eq!(answers.len(), all.len());
+    let answers: Vec<_> = answers.lines().map(str::to_owned).collect();
+    assert_eq!(answers.len(), cases.len());
+    answers
+}
+
+#[tokio::test]
+async fn ours_are_those_of_cinder() {
+    let all = all().await;
     assert!(all.len() > 15);
-    for ((line, ours), cinders) in all.iter().zip(answers) {
+    for ((line, ours), cinders) in all.iter().zip(cinders(&all)) {
         assert_eq!(ours.join("\t"), cinders, "{line:?}");
         assert!(!ours.is_empty(), "{line:?}");
+    }
+}
+
+#[tokio::test]
+async fn but_for_those_that_are_known_to_differ() {
+    let all = all_that_differ().await;
+    assert_eq!(all.len(), DIFFERENT.len());
+    for (((line, ours), cinders), (our, cinder)) in all.iter().zip(cinders(&all)).zip(DIFFERENT) {
+        assert_eq!(ours.join("\t"), format!("cinder-{our}"), "{line:?}");
+        assert_eq!(cinders, format!("cinder-{cinder}"), "{line:?}");
     }
 }

@@ -1,0 +1,9 @@
+use keyward::{Error, Locks, synchronized};
+
+#[synchronized("vol-{id}", locks = locks)]
+async fn f(id: u32, locks: &Locks) -> Result<u32, Error> {
+    drop(__keyward_lease);
+    Ok(id)
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+use keyward::{Error, synchronized};
+
+#[tokio::main(flavor = "current_thread")]
+#[synchronized("vol")]
+async fn main() -> Result<(), Error> {
+    Ok(())
+}

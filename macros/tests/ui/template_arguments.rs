@@ -1,0 +1,8 @@
+use keyward::{Error, Locks, synchronized};
+
+#[synchronized("vol-{}", id, locks = locks)]
+async fn f(id: u32, locks: &Locks) -> Result<u32, Error> {
+    Ok(id)
+}
+
+fn main() {}

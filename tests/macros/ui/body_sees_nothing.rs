@@ -1,9 +1,0 @@
-use keyward::{Error, Locks, synchronized};
-
-#[synchronized("vol-{id}", locks = locks)]
-async fn f(id: u32, locks: &Locks) -> Result<u32, Error> {
-    drop(lease);
-    Ok(id)
-}
-
-fn main() {}
