@@ -59,7 +59,11 @@ macro_rules! cases {
         impl Service {
             $(
                 #[synchronized($($ours),+, locks = self.locks, prefix = "cinder-")]
-                #[allow(unused_variables, reason = "not every template names all of them")]
+                #[allow(
+                    unused_variables,
+                    clippy::too_many_arguments,
+                    reason = "not every template names all of them"
+                )]
                 async fn $f_name(
                     &self,
                     volume: &Volume,
