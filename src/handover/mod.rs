@@ -188,7 +188,7 @@ impl Gate {
             return match mode {
                 Mode::Exclusive => Ok(None),
                 Mode::Shared if self.writers.wait_for(key) => Ok(None),
-                Mode::Shared => self.read(name, key, wait, out).await,
+                Mode::Shared => self.read(name, key, wait, out.clone()).await,
             };
         };
         match mode {
@@ -205,7 +205,7 @@ impl Gate {
             }
             Mode::Shared => {
                 drop(self.kept.take_handed_over(key));
-                self.read(name, key, wait, out).await
+                self.read(name, key, wait, out.clone()).await // ours outlives `_leaving` (H4)
             }
         }
     }
