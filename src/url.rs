@@ -21,6 +21,9 @@ pub(crate) struct BackendUrl {
     options: Vec<(String, String)>,
     /// Those that the backend has asked for.
     known: Vec<&'static str>,
+    /// Whether the question mark may have been a part of a password, and so what follows it: only
+    /// then does an `@` come after it.
+    may_be_password: bool,
 }
 
 #[cfg_attr(
@@ -40,8 +43,14 @@ impl BackendUrl {
                 .ok_or_else(|| bad("an option of the url has no value: say name=value"))?;
             options.push((name.to_owned(), decode(value)?));
         }
-        let scheme = scheme.to_ascii_lowercase();
-        Ok(Self { scheme, rest: rest.to_owned(), options, known: Vec::new() })
+        let (scheme, rest) = (scheme.to_ascii_lowercase(), rest.to_owned());
+        let may_be_password = query.contains('@');
+        Ok(Self { scheme, rest, options, known: Vec::new(), may_be_password })
+    }
+
+    /// What stands in the query, as an error may show it (2).
+    fn shown<'t>(&self, text: &'t str) -> &'t str {
+        if self.may_be_password { "…" } else { text }
     }
 
     pub(crate) fn scheme(&self) -> &str {
@@ -77,6 +86,7 @@ impl BackendUrl {
         let found = choices.iter().find(|(word, _)| *word == value).map(|(_, choice)| *choice);
         found.map(Some).ok_or_else(|| {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            let value = self.shown(&value);
             bad(format!("the url's option {name} is one of {}, not {value:?}", words.join(", ")))
         })
     }
@@ -85,6 +95,7 @@ impl BackendUrl {
     pub(crate) fn duration(&mut self, name: &'static str) -> Result<Option<Duration>, Error> {
         let Some(value) = self.option(name) else { return Ok(None) };
         duration(&value).map(Some).ok_or_else(|| {
+            let value = self.shown(&value);
             bad(format!("the url's option {name} is a time like 150ms, 5s or 2m, not {value:?}"))
         })
     }
@@ -94,6 +105,7 @@ impl BackendUrl {
         let Some(value) = self.option(name) else { return Ok(None) };
         let seconds = value.parse().ok().map(Duration::from_secs).or_else(|| duration(&value));
         seconds.map(Some).ok_or_else(|| {
+            let value = self.shown(&value);
             bad(format!(
                 "the url's option {name} is seconds, or a time like 250ms or 2m, not {value:?}"
             ))
@@ -104,6 +116,7 @@ impl BackendUrl {
     pub(crate) fn number(&mut self, name: &'static str) -> Result<Option<usize>, Error> {
         let Some(value) = self.option(name) else { return Ok(None) };
         value.parse().map(Some).map_err(|e| {
+            let value = self.shown(&value);
             bad(format!("the url's option {name} is a number, not {value:?}")).with_source(e)
         })
     }
@@ -111,10 +124,7 @@ impl BackendUrl {
     /// Refuses whatever has not been taken.
     pub(crate) fn finish(self) -> Result<(), Error> {
         let Some((name, _)) = self.options.first() else { return Ok(()) };
-        // Where there is a user and a password, a question mark may have been a part of the latter.
-        let has_at = |(name, value): &(String, String)| name.contains('@') || value.contains('@');
-        let may_be = self.rest.contains('@') || self.options.iter().any(has_at);
-        let name = if may_be { "…" } else { name };
+        let name = self.shown(name);
         let known = match &*self.known {
             [] => "none".to_owned(),
             known => known.join(", "),
@@ -176,12 +186,24 @@ mod tests {
 
     #[test]
     fn what_may_be_a_part_of_a_password_is_not_told() {
-        for url in ["mysql://root:1?hunter2=x@h/", "mysql://root:1?x=1&hunter2=y@h/"] {
+        for url in [
+            "mysql://root:1?hunter2=x@h/",
+            "mysql://root:1?x=1&hunter2=y@h/",
+            "mysql://root:1?hunter2=y&x=z@h/", // the `@` is in an option that is known
+        ] {
             let mut url = BackendUrl::parse(url).unwrap();
             url.option("x");
-            if let Err(error) = url.finish() {
-                assert!(!error.to_string().contains("hunter2"), "{error}");
-            }
+            let error = url.finish().unwrap_err();
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+        let parse = || BackendUrl::parse("mysql://root:1?x=hunter2@h/").unwrap();
+        for error in [
+            parse().choice("x", &[("y", 1)]).unwrap_err(),
+            parse().duration("x").unwrap_err(),
+            parse().seconds("x").unwrap_err(),
+            parse().number("x").unwrap_err(),
+        ] {
+            assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
         }
     }
 
