@@ -30,9 +30,9 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// The command with nothing of ours in its environment, and with the dispositions of signals that a
 /// shell gives to its jobs, however the tests were started.
-pub(crate) fn command(env_options: &[&str], args: &[&str]) -> Command {
+pub(crate) fn command(env_args: &[&str], args: &[&str]) -> Command {
     let mut command = Command::new("env");
-    command.arg("--default-signal").args(env_options).arg(KEYWARD).args(args);
+    command.arg("--default-signal").args(env_args).arg(KEYWARD).args(args);
     for variable in ["URL", "PREFIX", "NAME", "TOKEN", "BACKEND"] {
         command.env_remove(format!("KEYWARD_{variable}"));
     }
@@ -61,7 +61,12 @@ impl Place {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = command(&[], args);
+        self.command_by(&[], args)
+    }
+
+    /// Started by another command.
+    pub(crate) fn command_by(&self, other: &[&str], args: &[&str]) -> Command {
+        let mut command = command(other, args);
         command.env("KEYWARD_URL", self.url());
         command
     }

@@ -123,6 +123,25 @@ fn the_program_gets_the_signals_and_decides() {
 }
 
 #[test]
+fn a_container_in_a_session_of_the_hosts_is_like_any_place() {
+    let place = Place::new();
+    let script = "for s in HUP INT QUIT TERM USR1 USR2 WINCH; do \
+        trap \"echo $s; seen=$s\" $s; kill -$s $PPID; \
+        while [ \"$seen\" != $s ]; do sleep 0.02; done; done; exit 9";
+    // In a pid namespace of its own its session and its group have no number; who may not make one is
+    // often in such a one already.
+    let contained = ["unshare", "--pid", "--fork", "--kill-child"];
+    let is_allowed = Command::new("unshare").args(&contained[1..]).arg("true").status();
+    let contained = if is_allowed.unwrap().success() { &contained[..] } else { &[] };
+    let mut command = place.command_by(contained, &["run", "a", "--", "sh", "-c", script]);
+    let mut running = Running::start(&mut command);
+    for name in ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH"] {
+        assert_eq!(running.line(), name);
+    }
+    assert_eq!(running.code(), Some(9));
+}
+
+#[test]
 fn a_program_that_dies_of_the_signal_says_so() {
     let place = Place::new();
     for (signal, number) in ENDING {

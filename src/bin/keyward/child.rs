@@ -24,11 +24,12 @@ use std::{
 };
 
 use keyward::Lease;
+use nix::unistd;
 use rustix::{
     io::Errno,
     process::{
-        Pid, Signal, WaitId, WaitIdOptions, getpgid, getpgrp, getpid, getppid, getsid,
-        kill_process, set_parent_process_death_signal, waitid,
+        Pid, Signal, WaitId, WaitIdOptions, getpid, getppid, kill_process,
+        set_parent_process_death_signal, waitid,
     },
 };
 use tokio::process::{Child, Command};
@@ -142,10 +143,14 @@ impl Program {
 
     /// Whether the kernel has sent it to both of us: what a terminal's keys send goes to the whole
     /// foreground group. A hang-up goes to the leader of the session alone.
+    ///
+    /// In a container the group and the session may be the host's, which have the number 0 here.
     fn has_had(&self, received: Received) -> bool {
-        let own_group = self.pid().is_some_and(|pid| getpgid(Some(pid)) == Ok(getpgrp()));
-        let to_leader = received.number == libc::SIGHUP && getsid(None) == Ok(getpid());
-        received.from_kernel && own_group && !to_leader
+        let program = self.pid().map(|pid| unistd::Pid::from_raw(pid.as_raw_nonzero().get()));
+        let own_group =
+            program.is_some_and(|pid| unistd::getpgid(Some(pid)) == Ok(unistd::getpgrp()));
+        let is_leader = unistd::getsid(None) == Ok(unistd::getpid());
+        received.from_kernel && own_group && !(received.number == libc::SIGHUP && is_leader)
     }
 }
 
