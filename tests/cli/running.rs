@@ -141,6 +141,11 @@ pub(crate) fn children(pid: Pid) -> Vec<Pid> {
     numbers.filter_map(Pid::from_raw).collect()
 }
 
+/// What the process was started with.
+pub(crate) fn arguments(pid: Pid) -> String {
+    fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default()
+}
+
 /// Whether the process has a handler for the signal.
 pub(crate) fn catches(pid: Pid, signal: Signal) -> bool {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()));
