@@ -27,7 +27,7 @@
 //! never sees two tasks of one `Locks` fight. It keeps the clock of timeouts, by dropping the
 //! acquisition. And it turns "not now" into the errors that users see.
 
-use std::{borrow::Cow, fmt, future::Future, time::Duration};
+use std::{borrow::Cow, fmt, future::Future, pin::Pin, time::Duration};
 
 use tokio::time::Instant;
 
@@ -262,6 +262,9 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     }
 }
 
+/// The store's word on a hold that goes on: false if it was ours no more. Dropping it changes nothing.
+pub type Confirmation = Pin<Box<dyn Future<Output = Result<bool, Error>> + Send>>;
+
 /// One hold of one name. Dropping it frees the name; see the contract in the [module's docs](self).
 pub trait Hold: Send + Sync + 'static {
     /// Frees the name, and returns once the store has confirmed it: false if it was ours no more.
@@ -297,6 +300,16 @@ pub trait Hold: Send + Sync + 'static {
     /// is lost.
     fn pass_on(&mut self) -> bool {
         false
+    }
+
+    /// Asks the store whether the hold was ours up to now, for one who leaves it to others of this process,
+    /// by passing it on or to the readers who have joined it, and waits for his own release to be
+    /// confirmed. `None` if no question is needed: the backend made sure when it was
+    /// [passed on](Self::pass_on), or it cannot be lost.
+    ///
+    /// The hold goes on meanwhile, and may end before the future does.
+    fn confirm(&self) -> Option<Confirmation> {
+        None
     }
 
     /// Whether a task of this process may join this shared hold, instead of asking the store for one

@@ -6,7 +6,7 @@ use futures::future::{BoxFuture, FutureExt};
 use tokio::time::Instant;
 
 use crate::{
-    contract::{Backend, Capability, Hold, Occupancy, Request},
+    contract::{Backend, Capability, Confirmation, Hold, Occupancy, Request},
     error::Error,
     name::LockName,
     token::FencingToken,
@@ -83,6 +83,7 @@ pub(crate) trait AnyHold: Send + Sync {
     fn token(&self) -> Option<FencingToken>;
     fn valid_until(&self) -> Option<Instant>;
     fn pass_on(&mut self) -> bool;
+    fn confirm(&self) -> Option<Confirmation>;
     fn admits_reader(&self) -> bool;
 }
 
@@ -109,6 +110,10 @@ impl<H: Hold> AnyHold for H {
 
     fn pass_on(&mut self) -> bool {
         H::pass_on(self)
+    }
+
+    fn confirm(&self) -> Option<Confirmation> {
+        H::confirm(self)
     }
 
     fn admits_reader(&self) -> bool {

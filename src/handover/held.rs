@@ -7,6 +7,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{Gate, Key, Leaving, Turn, kept::Keep};
 use crate::{
+    contract::Confirmation,
     erased::{AnyHold, BoxHold},
     error::Error,
 };
@@ -38,20 +39,29 @@ impl Held {
                 Some(alone) => alone.release().await,
                 None => Ok(true),
             },
-            // The last reader asks the backend; for the others the hold lives on.
-            Self::Together(readers) => match Arc::into_inner(readers) {
-                Some(mut readers) => {
-                    let hold = readers.hold.take();
-                    let _out = readers.out.clone(); // H4
-                    drop(readers); // nobody joins any more
-                    match hold {
-                        Some(hold) => hold.release().await,
-                        None => Ok(true),
-                    }
+            // The last reader gives it back; for the others the hold lives on.
+            Self::Together(readers) => {
+                let confirmation = readers.hold().confirm();
+                let _out = readers.out.clone(); // H4
+                let Some(mut readers) = Arc::into_inner(readers) else {
+                    return confirmed(confirmation).await;
+                };
+                let hold = readers.hold.take();
+                drop(readers); // nobody joins any more
+                match hold {
+                    Some(hold) => hold.release().await,
+                    None => Ok(true),
                 }
-                None => Ok(true),
-            },
+            }
         }
+    }
+}
+
+/// The store's word on a hold that lives on.
+async fn confirmed(confirmation: Option<Confirmation>) -> Result<bool, Error> {
+    match confirmation {
+        Some(confirmation) => confirmation.await,
+        None => Ok(true),
     }
 }
 
@@ -65,22 +75,29 @@ struct Alone {
 
 impl Alone {
     /// Gives the hold to the next task of this process, if there is one and the backend allows it.
-    fn hand_over(mut self) -> Result<(), Self> {
+    ///
+    /// That task does not wait for what is to be learned of the hold up to here.
+    fn hand_over<T>(mut self, learn: impl FnOnce(&dyn AnyHold) -> T) -> Result<T, Self> {
         if self.turn.waiters() == 0 || !self.hold.pass_on() {
             return Err(self);
         }
+        let learned = learn(&*self.hold);
         let Self { hold, turn, gate, _out } = self;
         let key = Arc::clone(turn.name());
         gate.kept.put(&key, Keep::HandedOver(hold));
         let leaving = Leaving { gate: &gate, key: &key };
         drop(turn);
         drop(leaving);
-        Ok(())
+        Ok(learned)
     }
 
     async fn release(self) -> Result<bool, Error> {
-        match self.hand_over() {
-            Ok(()) => Ok(true),
+        let out = self._out.clone(); // H4
+        match self.hand_over(|hold| hold.confirm()) {
+            Ok(confirmation) => {
+                let _out = out;
+                confirmed(confirmation).await
+            }
             Err(Self { hold, turn, gate, _out }) => {
                 let _after = (turn, gate, _out);
                 hold.release().await
@@ -94,7 +111,7 @@ pub(crate) struct DropAlone(Option<Alone>);
 
 impl Drop for DropAlone {
     fn drop(&mut self) {
-        drop(self.0.take().map(Alone::hand_over));
+        drop(self.0.take().map(|alone| alone.hand_over(|_| ())));
     }
 }
 

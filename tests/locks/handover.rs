@@ -72,6 +72,64 @@ fn a_hold_is_passed_on_without_asking_the_store() {
     assert!(backend.is_free("a"));
 }
 
+/// The next one does not wait for the store's word, who has released the lock does, and so does `close`.
+#[test]
+fn a_hold_that_is_passed_on_is_confirmed() {
+    for word in [Ok(true), Ok(false), Err(ErrorKind::Unavailable)] {
+        let runtime = paused();
+        let _inside = runtime.enter();
+        let (backend, locks) = passing();
+        backend.script().confirms = Some(word);
+        let lease = now(locks.lock_named("a")).unwrap();
+        let mut wait = by_hand(locks.lock_named("a"));
+        assert_pending!(wait.poll());
+        let slow = backend.store().releasing.clone().try_write_owned().unwrap();
+        let mut release = task::spawn(lease.release());
+        assert_pending!(release.poll());
+        let next = assert_ready_ok!(wait.poll());
+        assert_eq!(backend.counts().passed_on, 1);
+        let mut close = task::spawn(locks.close());
+        assert_pending!(close.poll());
+        drop(next);
+        assert_pending!(close.poll(), "a release is not confirmed");
+        drop(slow);
+        let released = assert_ready!(release.poll());
+        match word {
+            Ok(true) => assert_eq!(released.unwrap(), Released::Released),
+            Ok(false) => assert_eq!(released.unwrap(), Released::WasLost),
+            Err(kind) => {
+                let error = released.unwrap_err();
+                assert_eq!((error.kind(), error.backend()), (kind, Some("scripted")));
+                assert_eq!(error.name().unwrap().as_bytes(), b"a");
+            }
+        }
+        assert_ready!(close.poll());
+        assert!(backend.is_free("a"));
+    }
+}
+
+/// Whoever drops it does not ask, and a release that is dropped has been made.
+#[test]
+fn a_confirmation_may_be_dropped() {
+    let runtime = paused();
+    let _inside = runtime.enter();
+    let (backend, locks) = passing();
+    backend.script().confirms = Some(Ok(true));
+    let _slow = backend.store().releasing.clone().try_write_owned().unwrap();
+    let lease = now(locks.lock_named("a")).unwrap();
+    let mut first = by_hand(locks.lock_named("a"));
+    let mut second = by_hand(locks.lock_named("a"));
+    assert_pending!(first.poll());
+    assert_pending!(second.poll());
+    let mut release = task::spawn(lease.release());
+    assert_pending!(release.poll());
+    drop(release);
+    drop(assert_ready_ok!(first.poll()));
+    drop(assert_ready_ok!(second.poll()));
+    assert_ready!(task::spawn(locks.close()).poll());
+    assert!(backend.is_free("a"));
+}
+
 #[test]
 fn a_backend_may_refuse_to_pass_on() {
     let runtime = paused();

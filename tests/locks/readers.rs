@@ -32,6 +32,22 @@ fn they_join_where_the_backend_admits_them() {
 }
 
 #[test]
+fn who_leaves_others_reading_has_the_stores_word() {
+    let backend = admitting();
+    backend.script().confirms = Some(Ok(false));
+    let locks = backend.locks();
+    let [one, two, last] = [(); 3].map(|()| now(locks.lock_named("a").shared()).unwrap());
+    for lease in [one, two] {
+        let released = assert_ready_ok!(task::spawn(lease.release()).poll());
+        assert_eq!(released, Released::WasLost);
+    }
+    // The store is asked for more than its word.
+    let released = assert_ready_ok!(task::spawn(last.release()).poll());
+    assert_eq!(released, Released::Released);
+    assert_eq!(backend.counts().releases, 1);
+}
+
+#[test]
 fn they_ask_the_store_where_it_does_not() {
     let backend = Scripted::default();
     let locks = backend.locks();

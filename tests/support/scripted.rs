@@ -16,7 +16,7 @@ use std::{
 use keyward::{
     Capability, Error, ErrorKind, Fencing, FencingToken, LockName, LockRegistry, Locks, LossReason,
     LossSignal, Mode, NamedGuard, NamedReadGuard, Occupancy,
-    contract::{Backend, Hold, Request, Wait},
+    contract::{Backend, Confirmation, Hold, Request, Wait},
 };
 use tokio::sync::RwLock;
 
@@ -46,6 +46,8 @@ pub(crate) struct Script {
     pub(crate) acquire_fails: Option<ErrorKind>,
     pub(crate) release_fails: Option<ErrorKind>,
     pub(crate) verify_fails: Option<ErrorKind>,
+    /// What it says of a hold that it has been asked to confirm; if none, it need not be asked.
+    pub(crate) confirms: Option<Result<bool, ErrorKind>>,
 }
 
 /// What was asked of it.
@@ -284,6 +286,15 @@ impl Hold for ScriptedHold {
         self.token = Some(next_token());
         self.backend.0.counts.lock().unwrap().passed_on += 1;
         true
+    }
+
+    fn confirm(&self) -> Option<Confirmation> {
+        let confirms = self.backend.script().confirms?;
+        let backend = self.backend.clone();
+        Some(Box::pin(async move {
+            drop(backend.0.releasing.read().await);
+            confirms.map_err(Error::new)
+        }))
     }
 
     fn admits_reader(&self) -> bool {

@@ -206,15 +206,20 @@ impl Actor {
         {
             batch.add(command);
         }
+        let mut is_alive = false;
         if !batch.releases.is_empty() || !batch.tries.is_empty() {
             self.idle_since = Instant::now();
-            self.lock_and_release(batch.releases, batch.tries).await?;
+            is_alive = self.lock_and_release(batch.releases, batch.tries).await?;
         }
         if !batch.verifies.is_empty() {
             self.verify().await?;
-            for reply in batch.verifies.into_iter().flatten() {
-                reply.send(()).ok();
-            }
+        } else if !is_alive && batch.confirms.iter().any(|reply| !reply.is_closed()) {
+            let sent = Boot::now();
+            let answer = self.ask_until_answered(sql::alive()).await?;
+            self.proven_numbers(&answer, sent)?;
+        }
+        for reply in batch.verifies.into_iter().flatten().chain(batch.confirms) {
+            reply.send(()).ok();
         }
         for command in batch.others {
             match command {
@@ -237,12 +242,12 @@ impl Actor {
         Ok(())
     }
 
-    /// One statement for all of them.
+    /// One statement for all of them; whether there was one.
     async fn lock_and_release(
         &mut self,
         releases: Vec<Released>,
         mut tries: Vec<Tried>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         // The server counts how often a session has locked a name, and grants it again: who asks for
         // what this session holds for somebody else is not to get it. Two of one batch neither.
         let mut asked = std::collections::HashSet::new();
@@ -260,13 +265,14 @@ impl Actor {
             drop(reply.send(Ok(None)));
         }
         if releases.is_empty() && tries.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let request = batch::request(&releases, &tries, self.pool.options.fencing);
         let sent = Boot::now();
         let answer = self.ask(request).await?;
         if let Some(refusal) = answer.refused {
-            return self.recover(releases, tries, &refusal.error).await;
+            self.recover(releases, tries, &refusal.error).await?;
+            return Ok(true);
         }
         let mut numbers = self.proven_numbers(&answer, sent)?.into_iter();
         for (seat, reply) in releases {
@@ -300,7 +306,7 @@ impl Actor {
             };
             drop(reply.send(reply_with)); // nobody there: it goes back
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A statement has failed in the middle. What it may have locked is given back, once more.

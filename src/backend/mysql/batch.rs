@@ -19,6 +19,8 @@ pub(super) struct Batch {
     pub(super) releases: Vec<Released>,
     pub(super) tries: Vec<Tried>,
     pub(super) verifies: Vec<Option<oneshot::Sender<()>>>,
+    /// Whoever is content with any answer at all.
+    pub(super) confirms: Vec<oneshot::Sender<()>>,
     pub(super) others: Vec<Command>,
 }
 
@@ -28,6 +30,7 @@ impl Batch {
             Command::Release(seat, reply) => self.releases.push((seat, reply)),
             Command::Try(seat, reply) => self.tries.push((seat, reply)),
             Command::Verify(reply) => self.verifies.push(reply),
+            Command::Confirm(reply) => self.confirms.push(reply),
             other => self.others.push(other),
         }
     }

@@ -10,11 +10,11 @@ use tokio::{
 use super::{
     actor::PATIENCE,
     pool::{Pool, Seat},
-    session::Command,
+    session::{Command, Session},
     token::{HAND_OVERS, Tokens},
 };
 use crate::{
-    contract::Hold,
+    contract::{Confirmation, Hold},
     deadline::Boot,
     error::{Error, ErrorKind},
     token::FencingToken,
@@ -79,6 +79,26 @@ impl MySqlHold {
     }
 }
 
+/// What the session says of a lock that was held up to now.
+async fn word<T>(
+    answer: oneshot::Receiver<T>,
+    session: &Session,
+    place: &str,
+) -> Result<Option<T>, Error> {
+    let unconfirmed = || {
+        let message = format!("the release was not confirmed by the server at {place}");
+        Error::new(ErrorKind::Unavailable).with_message(message)
+    };
+    match timeout(REPLY, answer).await {
+        Ok(Ok(word)) => Ok(Some(word)),
+        // Held until it was released, as far as anybody knows.
+        Ok(Err(_)) if session.is_unheard() => Err(unconfirmed()),
+        // The session has ended, and the lock with it.
+        Ok(Err(_)) => Ok(None),
+        Err(e) => Err(unconfirmed().with_source(e)),
+    }
+}
+
 impl fmt::Debug for MySqlHold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let session = self.seat.as_ref().map(|seat| seat.session().id);
@@ -99,17 +119,9 @@ impl Hold for MySqlHold {
         let session = Arc::clone(self.seat().session());
         let lost = matches!(self.signal.state(), LeaseState::Lost(_));
         self.give_back(Some(reply));
-        let unconfirmed = || {
-            let message = format!("the release was not confirmed by the server at {place}");
-            Error::new(ErrorKind::Unavailable).with_message(message)
-        };
-        match timeout(REPLY, answer).await {
-            Ok(Ok(was_ours)) => Ok(was_ours && !lost),
-            // Held until it was released, as far as anybody knows.
-            Ok(Err(_)) if session.is_unheard() && !lost => Err(unconfirmed()),
-            // The session has ended, and the lock with it.
-            Ok(Err(_)) => Ok(false),
-            Err(e) => Err(unconfirmed().with_source(e)),
+        match word(answer, &session, &place).await {
+            _ if lost => Ok(false),
+            was_ours => Ok(was_ours? == Some(true)),
         }
     }
 
@@ -156,5 +168,15 @@ impl Hold for MySqlHold {
             && self.tokens.as_mut().is_none_or(Tokens::advance);
         self.handed_over += u64::from(goes);
         goes
+    }
+
+    /// Who kills a session tells nobody: what is left to others of this process without a word of the
+    /// server's may be gone already.
+    fn confirm(&self) -> Option<Confirmation> {
+        let (reply, answer) = oneshot::channel();
+        let place = Arc::clone(&self.pool.address.place);
+        let session = Arc::clone(self.seat().session());
+        session.send(Command::Confirm(reply));
+        Some(Box::pin(async move { Ok(word(answer, &session, &place).await?.is_some()) }))
     }
 }

@@ -39,6 +39,8 @@ pub(super) enum Command {
     Release(Seat, Option<oneshot::Sender<bool>>),
     /// Whether all locks are ours; losses are told through their signals.
     Verify(Option<oneshot::Sender<()>>),
+    /// Whether the session is alive; an answer to anything says so.
+    Confirm(oneshot::Sender<()>),
     /// Waits for a lock; nothing else is done meanwhile.
     Wait(Wait),
     /// Stops what another session is doing, by its number.

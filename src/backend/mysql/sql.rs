@@ -104,6 +104,11 @@ pub(super) fn wait(key: &Key, seconds: u64, fencing: Fencing) -> String {
 }
 
 /// The server's clock, and for each lock whether it is this session's: 1.
+/// Asks nothing but whose answer it is.
+pub(super) fn alive() -> String {
+    end(begin())
+}
+
 pub(super) fn verify<'k>(keys: impl Iterator<Item = &'k Key>) -> String {
     let mut sql = begin();
     sql.push(',');

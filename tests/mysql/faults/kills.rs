@@ -1,13 +1,16 @@
 //! Sessions that an operator kills, whole or only what they are doing.
 
+use std::pin::pin;
+
 use keyward::{LossReason, Released};
+use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
 
 use super::room::{
     SLACK, connect, holder_id, kill, kill_all, kill_all_but, millis, must_be_held, must_be_lost,
     name, secs, soon, until_clean, until_waiters, url, waiter_id, within,
 };
-use crate::server::{Kind, Server};
+use crate::server::{Kind, Server, hex};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_locks_of_a_killed_session_are_lost_and_no_others() {
@@ -104,6 +107,38 @@ async fn interrupted_tries_and_releases_leave_nothing() {
         }
         until_clean(server, &[&name], secs(5)).await;
         must_be_held(lease).await;
+    }
+}
+
+/// The next task is not kept waiting for the server's word; the one that has released it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_lease_that_is_handed_over_was_lost() {
+    for kind in Kind::all() {
+        let (server, name) = (kind.shared(), name("handed"));
+        let locks = connect(url(server, "ttl=30&heartbeat=15s")).await;
+        let mut admin = server.connect().await;
+        let (mut killed, mut handed_over) = (0, 0);
+        // A lock is handed over within a few milliseconds or not at all.
+        while handed_over < 3 {
+            assert!(killed < 1000, "{handed_over} of {killed} were handed over");
+            drop(locks.lock_named(name.as_str()).await.unwrap());
+            let lease = locks.lock_named(name.as_str()).await.unwrap();
+            let id = holder_id(server, &name).await;
+            lease.release().await.unwrap();
+            let lease = locks.lock_named(name.as_str()).await.unwrap();
+            let mut next = pin!(locks.lock_named(name.as_str()).into_future());
+            assert!(futures::poll!(next.as_mut()).is_pending());
+            let kill = format!("KILL CONNECTION {id}");
+            sqlx::raw_sql(AssertSqlSafe(kill)).execute(&mut admin).await.unwrap();
+            let holder = format!("SELECT IS_USED_LOCK(X'{}')", hex(name.as_bytes()));
+            let holder = || sqlx::query_scalar::<_, Option<u64>>(AssertSqlSafe(holder.clone()));
+            while holder().fetch_one(&mut admin).await.unwrap() == Some(id) {}
+            killed += 1;
+            let (released, next) = tokio::join!(lease.release(), soon("the next", next));
+            assert_eq!(released.unwrap(), Released::WasLost);
+            handed_over += u32::from(next.unwrap().ensure_held().await.is_err());
+        }
+        println!("{kind}: {handed_over} of {killed} were handed over");
     }
 }
 
