@@ -104,6 +104,35 @@ fn a_wait_goes_on_at_the_limit_of_open_files() {
     });
 }
 
+/// The lowest of our descriptors that are that, and its number.
+fn lowest(what: &str) -> Option<i32> {
+    let all = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let are = all.filter(|entry| {
+        fs::read_link(entry.path()).is_ok_and(|path| path.to_string_lossy().contains(what))
+    });
+    are.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).min()
+}
+
+/// The kernel takes its time to free what notices losses, and frees the higher numbers first: the locks
+/// of a killed process are not to wait for that.
+#[test]
+fn what_notices_losses_was_there_before_the_locks() {
+    inside(alone, "descriptors::what_notices_losses_was_there_before_the_locks", async {
+        let room = Room::new();
+        let locks = room.locks().await;
+        let leases = [locks.lock_named("a").await.unwrap(), locks.lock_named("b").await.unwrap()];
+        for (name, lease) in ["a", "b"].into_iter().zip(leases) {
+            let file = room.lock_file(name);
+            assert_eq!(lowest("inotify"), None, "nobody listens");
+            let lost = lease.lost();
+            let notices = lowest("inotify").unwrap();
+            assert!(notices < lowest(file.to_str().unwrap()).unwrap());
+            drop((lost, lease));
+            until("nobody listens", || lowest("inotify").is_none()).await;
+        }
+    });
+}
+
 #[test]
 fn children_do_not_inherit_them() {
     inside(alone, "descriptors::children_do_not_inherit_them", async {

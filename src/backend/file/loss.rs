@@ -5,6 +5,11 @@
 //! each [`EVERY`], and at once when the directory changes, where the system can tell (inotify). The
 //! thread ends when nothing is watched.
 //!
+//! When a process ends, the kernel frees its files one after the other, those with the highest numbers
+//! first, and takes 10 ms for an inotify instance. So that the locks of a process that is killed do not
+//! wait for that, its number has to be lower than theirs: it is kept from the start ([`Place`]), while
+//! the instance, of which a user has 128, is made when somebody listens.
+//!
 //! What is reported of a hold that has been released meanwhile, nobody hears: see
 //! [`watch`](crate::watch).
 
@@ -17,8 +22,9 @@ use std::{
 };
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
     fs::inotify::{self, CreateFlags, WatchFlags},
+    io::{DupFlags, dup3},
 };
 
 use super::{
@@ -58,18 +64,58 @@ impl Watched {
 }
 
 /// The watched holds of one backend.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watcher(Arc<Mutex<State>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     holds: Vec<Weak<Watched>>,
     running: bool,
     /// Tells of changes in the directories of what is watched, if the system lets us.
     changes: Option<Arc<OwnedFd>>,
+    /// Where `changes` comes to be.
+    place: Place,
+}
+
+/// A descriptor's number that is lower than those of lock files which are opened later.
+#[derive(Debug)]
+struct Place(Option<OwnedFd>);
+
+impl Place {
+    fn keep() -> Self {
+        Self(nothing())
+    }
+
+    /// The descriptor, in this place if it is still there.
+    fn take_over(&mut self, fd: OwnedFd) -> OwnedFd {
+        let Some(mut place) = self.0.take() else { return fd };
+        match dup3(&fd, &mut place, DupFlags::CLOEXEC) {
+            Ok(()) => place,
+            Err(_) => fd,
+        }
+    }
+
+    /// Closes what has taken the place, but not the place.
+    fn give_back(&mut self, mut fd: OwnedFd) {
+        let kept =
+            nothing().is_some_and(|nothing| dup3(&nothing, &mut fd, DupFlags::CLOEXEC).is_ok());
+        self.0 = kept.then_some(fd);
+    }
+}
+
+/// The cheapest thing that has a number.
+fn nothing() -> Option<OwnedFd> {
+    eventfd(0, EventfdFlags::CLOEXEC).ok()
 }
 
 impl Watcher {
+    /// To be called before a lock file is opened.
+    pub(super) fn new() -> Self {
+        let state =
+            State { holds: Vec::new(), running: false, changes: None, place: Place::keep() };
+        Self(Arc::new(Mutex::new(state)))
+    }
+
     /// Watches a file from now on. The first look is taken before this returns, if it may be.
     pub(super) fn watch(&self, file: &LockFile, look_now: bool) -> Arc<Watched> {
         let (path, id) = file.identity();
@@ -77,7 +123,8 @@ impl Watcher {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if state.changes.is_none() {
             let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
-            state.changes = inotify::init(flags).ok().map(Arc::new);
+            let changes = inotify::init(flags).ok();
+            state.changes = changes.map(|changes| Arc::new(state.place.take_over(changes)));
         }
         if let Some(changes) = &state.changes {
             watch_directory(changes, &watched.path);
@@ -86,7 +133,7 @@ impl Watcher {
         if !state.running {
             let (shared, changes) = (Arc::clone(&self.0), state.changes.clone());
             let thread = thread::Builder::new().name("keyward-watch".to_owned());
-            state.running = thread.spawn(move || run(&shared, changes.as_deref())).is_ok();
+            state.running = thread.spawn(move || run(&shared, changes)).is_ok();
             if !state.running {
                 tracing::warn!("no thread could be started that would notice a lost lock file");
             }
@@ -111,10 +158,10 @@ fn watch_directory(changes: &OwnedFd, file: &CStr) {
     inotify::add_watch(changes, &file.to_bytes()[..end], what).ok();
 }
 
-fn run(shared: &Mutex<State>, changes: Option<&OwnedFd>) {
+fn run(shared: &Mutex<State>, changes: Option<Arc<OwnedFd>>) {
     ofd::block_other_signals(None);
     loop {
-        match changes {
+        match &changes {
             Some(changes) => wait_for_change(changes),
             None => thread::sleep(EVERY),
         }
@@ -124,6 +171,9 @@ fn run(shared: &Mutex<State>, changes: Option<&OwnedFd>) {
             if state.holds.is_empty() {
                 state.running = false;
                 state.changes = None;
+                if let Some(changes) = changes.and_then(Arc::into_inner) {
+                    state.place.give_back(changes);
+                }
                 return;
             }
             state.holds.iter().filter_map(Weak::upgrade).collect()

@@ -224,6 +224,7 @@ impl FileOptions {
         let dir = LockDir::open(dir.as_ref(), self.mode, self.shared_dir)?;
         record::Process::this(); // reads /proc: not for the first time under a lock
         let mut warnings = Vec::new();
+        let watcher = Watcher::new(); // before anything that is locked is opened
         let (queue, made) = Queue::new(&dir);
         if let Err(e) = made {
             warnings.push(format!("no queue between processes: {e}").into());
@@ -244,7 +245,7 @@ impl FileOptions {
             });
             None
         };
-        let (cache, pool, watcher) = (Cache::new(), Pool::new(signal), Watcher::default());
+        let (cache, pool) = (Cache::new(), Pool::new(signal));
         let forks = ofd::forks();
         let store = Store { dir, options: self, cache, queue, pool, watcher, forks };
         Ok(FileBackend { store: Arc::new(store), warnings })
