@@ -236,4 +236,10 @@ pub mod _documentation {
     #[doc = include_str!("guides.md")]
     #[doc = include_str!("../docs/leases.md")]
     pub mod leases {}
+    #[doc = include_str!("guides.md")]
+    #[doc = include_str!("../docs/mutants.md")]
+    pub mod mutants {}
+    #[doc = include_str!("guides.md")]
+    #[doc = include_str!("../docs/reliability.md")]
+    pub mod reliability {}
 }

@@ -193,6 +193,18 @@ impl Actor {
             && self.pool.may_go(&self.session)
     }
 
+    /// What has come meanwhile, as much as one statement takes; whether anything has.
+    fn gather(&mut self, batch: &mut Batch) -> bool {
+        let mut some = false;
+        while !batch.is_full()
+            && let Ok(command) = self.commands.try_recv()
+        {
+            batch.add(command);
+            some = true;
+        }
+        some
+    }
+
     /// This command, and those that have come with it.
     async fn serve(&mut self, first: Command) -> Result<(), Error> {
         // Who drops a lock often wakes somebody who asks for it: they go together if they can.
@@ -201,10 +213,13 @@ impl Actor {
         }
         let mut batch = Batch::default();
         batch.add(first);
-        while !batch.is_full()
-            && let Ok(command) = self.commands.try_recv()
-        {
-            batch.add(command);
+        self.gather(&mut batch);
+        // Who hands over goes before the one that has been handed the lock, whose release is an answer too.
+        while batch.has_only_confirms() {
+            tokio::task::yield_now().await;
+            if !self.gather(&mut batch) {
+                break;
+            }
         }
         let mut is_alive = false;
         if !batch.releases.is_empty() || !batch.tries.is_empty() {

@@ -35,6 +35,12 @@ impl Batch {
         }
     }
 
+    /// Whether there is nothing to be asked but whether the session is alive.
+    pub(super) fn has_only_confirms(&self) -> bool {
+        let others = self.releases.len() + self.tries.len() + self.verifies.len();
+        others + self.others.len() == 0 && !self.confirms.is_empty()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.releases.len() + self.tries.len() >= BATCH
     }
