@@ -12,8 +12,14 @@ pub(crate) struct Key {
     pub(crate) shared: Arc<str>,
 }
 
-/// The keys of a run: `vol-<uuid>`, from a fixed seed.
+/// The keys of a run, as many as most workloads want.
+#[allow(dead_code, reason = "one of the benches wants more")]
 pub(crate) fn keys() -> &'static [Key] {
+    so_many_keys(100_000)
+}
+
+/// Keys: `vol-<uuid>`, from a fixed seed.
+pub(crate) fn so_many_keys(count: usize) -> &'static [Key] {
     let mut state = 0x6b65_7977_6172_6421_u64;
     let mut next = move || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -34,7 +40,7 @@ pub(crate) fn keys() -> &'static [Key] {
         assert_eq!(text.len(), 40);
         Key { shared: text.as_str().into(), text }
     };
-    Vec::leak((0..100_000).map(key).collect())
+    Vec::leak((0..count).map(key).collect())
 }
 
 /// A keyed lock, or what stands for one. All are leaked, so that guards may borrow for ever.
