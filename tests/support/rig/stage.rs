@@ -1,4 +1,5 @@
 //! Where a row is played: its store, its journal, and what it has found so far.
+#![allow(dead_code, reason = "each binary uses a part of it")]
 #![allow(unsafe_code, reason = "the lock of a file is asked for by a system call of our own")]
 
 use std::{
@@ -77,6 +78,11 @@ impl Stage {
 
     pub(crate) fn note(&self, note: impl Into<String>) {
         self.outcome().notes.push(note.into());
+    }
+
+    /// A line of the row's own.
+    pub(crate) fn line(&self, line: String) {
+        self.outcome().table.push(line);
     }
 
     pub(crate) fn violation(&self, violation: impl Into<String>) {

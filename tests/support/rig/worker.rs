@@ -5,6 +5,8 @@
 //! slept; `spawn` starts a program that outlives them; `loop NAME ROUNDS DIR` locks and unlocks as fast
 //! as it can, and does to the lock file what must not be done.
 
+#![allow(dead_code, reason = "each binary uses a part of it")]
+
 use std::{
     env, fs,
     io::{Read, Seek, Write, stdin},
