@@ -14,6 +14,7 @@
 //! says for how many seconds the soak goes on (`scripts/soak`), from the seed in `KEYWARD_LOAD_SEED`.
 
 mod cancel;
+mod crowd;
 mod matrix;
 mod measure;
 

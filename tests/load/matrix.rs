@@ -3,15 +3,31 @@
 use std::env;
 
 use crate::{
-    cancel,
+    cancel, crowd,
     player::{
         Matrix,
         On::{File, Memory, MySql, Registry},
-        Row, row,
+        Place, Row, row,
     },
 };
 
 static ROWS: &[Row] = &[
+    row!(
+        "29",
+        "many names, each once",
+        [Registry, Memory, File, MySql],
+        [100_000, 3_000],
+        crowd::of_names,
+        Place::Alone
+    ),
+    row!(
+        "30",
+        "many tasks wait for one name",
+        [Registry, Memory, File, MySql],
+        [10_000, 1_000],
+        crowd::on_one_name,
+        Place::Alone
+    ),
     row!("22", "dropped at every await point", [Registry], [20, 1], cancel::keys::every_point),
     row!(
         "22",

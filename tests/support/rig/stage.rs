@@ -110,6 +110,17 @@ impl Stage {
         }
     }
 
+    /// Where `Locks` of this row meet, with options for servers, as in `ttl=3`.
+    pub(crate) fn url(&self, options: &str) -> String {
+        match self.backend {
+            // The path is the row's own, and a process's.
+            Backend::Memory => {
+                format!("memory:{}", self.path().file_name().unwrap().to_string_lossy())
+            }
+            _ => self.store().url(options),
+        }
+    }
+
     pub(crate) fn store(&self) -> Store {
         match self.backend {
             Backend::File => Store::File(self.room.dir()),
