@@ -15,6 +15,7 @@
 
 mod cancel;
 mod crowd;
+mod herd;
 mod matrix;
 mod measure;
 
@@ -43,4 +44,5 @@ mod stage;
 #[test]
 fn child_entry() {
     child::run();
+    herd::run();
 }

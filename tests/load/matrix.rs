@@ -3,7 +3,7 @@
 use std::env;
 
 use crate::{
-    cancel, crowd,
+    cancel, crowd, herd,
     player::{
         Matrix,
         On::{File, Memory, MySql, Registry},
@@ -36,6 +36,8 @@ static ROWS: &[Row] = &[
         [5, 1],
         cancel::leases::every_point
     ),
+    row!("31", "many processes, one name", [File], [200, 20], herd::of_processes),
+    row!("31", "many processes, one name", [MySql], [60, 12], herd::of_processes),
 ];
 
 /// All of it, or as little as each row can do with.
