@@ -18,6 +18,7 @@ mod crowd;
 mod herd;
 mod matrix;
 mod measure;
+mod soak;
 
 #[path = "../support/child.rs"]
 mod child;
@@ -45,4 +46,5 @@ mod stage;
 fn child_entry() {
     child::run();
     herd::run();
+    soak::run();
 }

@@ -9,6 +9,7 @@ use crate::{
         On::{File, Memory, MySql, Registry},
         Place, Row, row,
     },
+    soak,
 };
 
 static ROWS: &[Row] = &[
@@ -38,6 +39,14 @@ static ROWS: &[Row] = &[
     ),
     row!("31", "many processes, one name", [File], [200, 20], herd::of_processes),
     row!("31", "many processes, one name", [MySql], [60, 12], herd::of_processes),
+    row!(
+        "33",
+        "a soak of mixed faults",
+        [Memory, File, MySql],
+        [1, 1],
+        soak::mixed_faults,
+        Place::Beside
+    ),
 ];
 
 /// All of it, or as little as each row can do with.
