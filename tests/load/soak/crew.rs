@@ -24,8 +24,9 @@ use crate::{
 
 pub(crate) const NAMES: [&str; 4] = ["soak-a", "soak-b", "soak-c", "soak-d"];
 
-/// Longer than all faults together hold somebody up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than all faults together hold somebody up. A wait on a server whose bytes are lost without a
+/// word takes a minute, the slice that is asked of the server, to find that out.
+const PATIENCE: Duration = Duration::from_secs(150);
 
 const URL: &str = "KEYWARD_LOAD_CREW";
 const JOURNAL: &str = "KEYWARD_LOAD_JOURNAL";

@@ -132,7 +132,7 @@ impl Judge {
                 What::Granted | What::Shared => self.verdict.holds += 1,
                 What::Told => self.verdict.told += 1,
                 What::Stuck => self.verdict.violations.push(format!(
-                    "{}.{} does not get {} in a minute, at {}",
+                    "{}.{} does not get {}, at {}",
                     event.pid, event.turn, event.name, event.time
                 )),
                 _ => {}

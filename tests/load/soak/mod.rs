@@ -12,7 +12,7 @@ mod log;
 mod nemesis;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     env, fs,
     path::PathBuf,
     sync::Arc,
@@ -25,7 +25,7 @@ pub(crate) use self::crew::run;
 use self::{
     crew::{Crew, Dice, NAMES},
     judge::{Judge, Rules},
-    log::Log,
+    log::{Log, What},
     nemesis::{Mate, Nemesis, Store},
 };
 use crate::{
@@ -50,6 +50,9 @@ const TOLD_IN_MEMORY: Duration = Duration::from_millis(1_000);
 
 /// How often the journal is judged. Then memory is looked at, while the judge has least in mind.
 const SEGMENT: Duration = Duration::from_secs(15);
+
+/// For how many of those the journal stays readable.
+const REMEMBERED: usize = 8;
 
 fn seconds() -> u64 {
     let seconds = env::var("KEYWARD_LOAD_SOAK").unwrap_or_else(|_| "60".to_owned());
@@ -128,6 +131,11 @@ async fn set_up(stage: &Stage, log: &Arc<Log>, dice: &mut Dice) -> (Nemesis, Vec
 async fn finish(stage: &Stage, mut nemesis: Nemesis, crew: Crew, locks: Vec<Locks>) -> Nemesis {
     for mate in &mut nemesis.mates {
         mate.process.tell("stop");
+        // A wait whose bytes are lost would end by itself, but a minute later.
+        if let Some(proxy) = &mate.proxy {
+            nemesis.log.cut(What::Sever, mate.process.id());
+            proxy.reset();
+        }
     }
     let ended = tokio::time::timeout(secs(90), crew.stop()).await;
     stage.check(ended.is_ok(), || "the crew of this process does not come to an end".to_owned());
@@ -189,6 +197,7 @@ pub(crate) async fn mixed_faults(stage: Arc<Stage>) {
     };
     let mut judge = Judge::new(Rules { told_within, freezing_loses: is_server });
     let (mut read, mut samples) = (0, Vec::new());
+    let mut ends = VecDeque::new();
     while !nemesis.is_finished() {
         let left = until.saturating_duration_since(Instant::now());
         tokio::time::sleep(SEGMENT.min(left.max(millis(200)))).await;
@@ -197,8 +206,10 @@ pub(crate) async fn mixed_faults(stage: Arc<Stage>) {
             let (events, end) = log.read(read);
             judge.hear(events, false);
             read = end;
-            if judge.verdict.violations.is_empty() {
-                log.forget(read);
+            // What the judge may still find something in stays.
+            ends.push_back(end);
+            if ends.len() > REMEMBERED && judge.verdict.violations.is_empty() {
+                log.forget(ends.pop_front().unwrap());
             }
             samples.push(Sample::take());
         }

@@ -219,6 +219,7 @@ impl Nemesis {
 
     async fn network(&mut self, fault: Fault) -> &'static str {
         let (short, long) = (self.time(50, 1_500), self.time(50, 5_000));
+        let is_reset = self.dice.roll(3) > 0;
         let behind: Vec<_> = self.mates.iter().filter(|mate| mate.proxy.is_some()).collect();
         let mate = *self.dice.pick(&behind);
         let proxy = mate.proxy.as_ref().expect("picked for it");
@@ -250,8 +251,14 @@ impl Nemesis {
         };
         tokio::time::sleep(time).await;
         if !time.is_zero() {
-            // What was in the air while nothing arrived is lost, and sessions with it.
             proxy.heal();
+        }
+        if is_reset && matches!(fault, Silence | OneWay) {
+            // What was in the air is lost; here the other side says so.
+            self.log.cut(What::Sever, mate.process.id());
+            proxy.reset();
+            tokio::time::sleep(millis(20)).await;
+            self.log.cut(What::Severed, mate.process.id());
         }
         what
     }
