@@ -19,6 +19,7 @@ mod herd;
 mod matrix;
 mod measure;
 mod soak;
+mod storms;
 
 #[path = "../support/child.rs"]
 mod child;

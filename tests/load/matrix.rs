@@ -9,10 +9,19 @@ use crate::{
         On::{File, Memory, MySql, Registry},
         Place, Row, row,
     },
-    soak,
+    soak, storms,
 };
 
 static ROWS: &[Row] = &[
+    row!(
+        "23",
+        "a storm of drops",
+        [Registry, Memory],
+        [1_000_000, 20_000],
+        storms::of_drops,
+        Place::Alone
+    ),
+    row!("23", "a storm of drops", [File, MySql], [100_000, 2_000], storms::of_drops, Place::Alone),
     row!(
         "29",
         "many names, each once",

@@ -124,6 +124,14 @@ impl Judge {
         Self { rules, events: Vec::new(), seen: HashSet::new(), verdict: Verdict::default() }
     }
 
+    /// Roughly how many bytes it has in mind, which are none of those that are watched.
+    pub(crate) fn weight(&self) -> usize {
+        let names: usize = self.events.iter().map(|event| event.name.capacity()).sum();
+        self.events.capacity() * size_of::<Event>()
+            + names
+            + self.seen.capacity() * (size_of::<(Id, Id)>() + 1)
+    }
+
     /// More lines; at the end, all that has been left open is judged as well.
     pub(crate) fn hear(&mut self, events: Vec<Event>, is_end: bool) {
         for event in &events {

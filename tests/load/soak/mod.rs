@@ -79,8 +79,13 @@ struct Sample {
 }
 
 impl Sample {
-    fn take() -> Self {
-        Self { live: live(), resident: resident(), descriptors: descriptors(), threads: threads() }
+    fn take(judge: &Judge) -> Self {
+        Self {
+            live: live().saturating_sub(judge.weight()),
+            resident: resident(),
+            descriptors: descriptors(),
+            threads: threads(),
+        }
     }
 }
 
@@ -211,7 +216,7 @@ pub(crate) async fn mixed_faults(stage: Arc<Stage>) {
             if ends.len() > REMEMBERED && judge.verdict.violations.is_empty() {
                 log.forget(ends.pop_front().unwrap());
             }
-            samples.push(Sample::take());
+            samples.push(Sample::take(&judge));
         }
     }
     let nemesis = finish(&stage, nemesis.await.unwrap(), crew, locks).await;
@@ -276,7 +281,7 @@ fn report(
         format!("{what} {before} to {after}")
     };
     let flat = [
-        check("bytes allocated", |it| it.live as u64, 8 << 20),
+        check("bytes allocated", |it| it.live as u64, 1 << 20),
         check("KiB resident", |it| it.resident, 32 << 10),
         check("descriptors", |it| it.descriptors as u64, 16),
         check("threads", |it| it.threads, 4),
