@@ -18,6 +18,7 @@ mod crowd;
 mod herd;
 mod matrix;
 mod measure;
+mod names;
 mod soak;
 mod storms;
 

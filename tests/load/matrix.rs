@@ -3,7 +3,7 @@
 use std::env;
 
 use crate::{
-    cancel, crowd, herd,
+    cancel, crowd, herd, names,
     player::{
         Matrix,
         On::{File, Memory, MySql, Registry},
@@ -22,6 +22,10 @@ static ROWS: &[Row] = &[
         Place::Alone
     ),
     row!("23", "a storm of drops", [File, MySql], [100_000, 2_000], storms::of_drops, Place::Alone),
+    row!("28", "hostile names", [Registry], [1_000_000, 20_000], names::hostile_names),
+    row!("28", "hostile names", [Memory], [300_000, 5_000], names::hostile_names),
+    row!("28", "hostile names", [File, MySql], [50_000, 500], names::hostile_names),
+    row!("28", "names that are encoded", [Memory], [1_000_000, 30_000], names::encoded),
     row!(
         "29",
         "many names, each once",
