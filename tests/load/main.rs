@@ -14,11 +14,15 @@
 //! says for how many seconds the soak goes on (`scripts/soak`), from the seed in `KEYWARD_LOAD_SEED`.
 
 mod cancel;
+mod clocks;
 mod crowd;
+mod deadlock;
+mod ends;
 mod herd;
 mod matrix;
 mod measure;
 mod names;
+mod runtimes;
 mod soak;
 mod storms;
 
@@ -42,6 +46,8 @@ mod server;
 mod sessions;
 #[path = "../support/rig/stage.rs"]
 mod stage;
+#[path = "../support/rig/worker.rs"]
+mod worker;
 
 /// What the other processes run; as a test of its own it does nothing.
 #[test]
@@ -49,4 +55,5 @@ fn child_entry() {
     child::run();
     herd::run();
     soak::run();
+    worker::run();
 }

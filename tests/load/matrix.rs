@@ -3,16 +3,25 @@
 use std::env;
 
 use crate::{
-    cancel, crowd, herd, names,
+    cancel, clocks, crowd, deadlock, ends, herd, names,
     player::{
         Matrix,
         On::{File, Memory, MySql, Registry},
         Place, Row, row,
     },
-    soak, storms,
+    runtimes, soak, storms,
 };
 
 static ROWS: &[Row] = &[
+    row!("21", "a client's clock is set by a day", [File, MySql], [20, 1], clocks::client_set),
+    row!("21", "a server's clock is set by a day", [MySql], [20, 1], clocks::server_set),
+    row!(
+        "21",
+        "a clock stands while the machine goes on",
+        [File, MySql],
+        [20, 1],
+        clocks::client_stands
+    ),
     row!(
         "23",
         "a storm of drops",
@@ -22,6 +31,25 @@ static ROWS: &[Row] = &[
         Place::Alone
     ),
     row!("23", "a storm of drops", [File, MySql], [100_000, 2_000], storms::of_drops, Place::Alone),
+    row!(
+        "24",
+        "runtimes that end, two, and none",
+        [Registry, Memory, File, MySql],
+        [120, 6],
+        runtimes::that_end,
+        Place::Alone
+    ),
+    row!("25", "a panic in a section", [Registry, Memory], [2_000, 100], ends::panics),
+    row!("25", "a panic in a section, and an abort", [File, MySql], [100, 3], ends::panics),
+    row!("26", "a hold is forgotten", [Registry, Memory], [200, 10], ends::forgets),
+    row!("26", "a hold is forgotten", [File, MySql], [20, 1], ends::forgets),
+    row!(
+        "27",
+        "granted, and never polled again",
+        [Registry, Memory, File, MySql],
+        [100, 6],
+        ends::futurelock
+    ),
     row!("28", "hostile names", [Registry], [1_000_000, 20_000], names::hostile_names),
     row!("28", "hostile names", [Memory], [300_000, 5_000], names::hostile_names),
     row!("28", "hostile names", [File, MySql], [50_000, 500], names::hostile_names),
@@ -52,6 +80,7 @@ static ROWS: &[Row] = &[
     ),
     row!("31", "many processes, one name", [File], [200, 20], herd::of_processes),
     row!("31", "many processes, one name", [MySql], [60, 12], herd::of_processes),
+    row!("34", "A then B, B then A", [Registry, Memory, File, MySql], [100, 4], deadlock::of_two),
     row!(
         "33",
         "a soak of mixed faults",
