@@ -13,14 +13,38 @@ use crate::{
 };
 
 static ROWS: &[Row] = &[
-    row!("21", "a client's clock is set by a day", [File, MySql], [20, 1], clocks::client_set),
-    row!("21", "a server's clock is set by a day", [MySql], [20, 1], clocks::server_set),
+    row!(
+        "21",
+        "a client's clock is set by a day",
+        [File, MySql],
+        [20, 1],
+        clocks::client_set,
+        Place::Beside
+    ),
+    row!(
+        "21",
+        "a server's clock is set by a day",
+        [MySql],
+        [20, 1],
+        clocks::server_set,
+        Place::Beside
+    ),
     row!(
         "21",
         "a clock stands while the machine goes on",
         [File, MySql],
         [20, 1],
-        clocks::client_stands
+        clocks::client_stands,
+        Place::Beside
+    ),
+    row!("26", "a hold is forgotten", [File, MySql], [20, 1], ends::forgets, Place::Beside),
+    row!("22", "dropped at every await point", [Registry], [20, 1], cancel::keys::every_point),
+    row!(
+        "22",
+        "dropped at every await point",
+        [Memory, File, MySql],
+        [5, 1],
+        cancel::leases::every_point
     ),
     row!(
         "23",
@@ -42,7 +66,6 @@ static ROWS: &[Row] = &[
     row!("25", "a panic in a section", [Registry, Memory], [2_000, 100], ends::panics),
     row!("25", "a panic in a section, and an abort", [File, MySql], [100, 3], ends::panics),
     row!("26", "a hold is forgotten", [Registry, Memory], [200, 10], ends::forgets),
-    row!("26", "a hold is forgotten", [File, MySql], [20, 1], ends::forgets),
     row!(
         "27",
         "granted, and never polled again",
@@ -69,14 +92,6 @@ static ROWS: &[Row] = &[
         [10_000, 1_000],
         crowd::on_one_name,
         Place::Alone
-    ),
-    row!("22", "dropped at every await point", [Registry], [20, 1], cancel::keys::every_point),
-    row!(
-        "22",
-        "dropped at every await point",
-        [Memory, File, MySql],
-        [5, 1],
-        cancel::leases::every_point
     ),
     row!("31", "many processes, one name", [File], [200, 20], herd::of_processes),
     row!("31", "many processes, one name", [MySql], [60, 12], herd::of_processes),

@@ -38,7 +38,8 @@ pub(crate) enum Place {
     Here,
     /// In a process of its own, where nobody else opens files or starts threads.
     Alone,
-    /// The same, with the row's other backends beside it, since it takes as long as it is told.
+    /// The same, at the same time as its neighbours in the table that are so too: rows that wait for
+    /// clocks more than they do anything.
     Beside,
     /// In one with mounts of its own.
     Mounts,
@@ -112,32 +113,46 @@ impl Matrix {
             assert!(self.play_here(row, backend.unwrap()), "see above");
             return;
         }
-        let (mut played, mut failed) = (0, Vec::new());
+        let (mut played, mut failed, mut beside) = (0, Vec::new(), Vec::new());
         for (at, row) in self.rows.iter().enumerate() {
-            let mut backends = backends(row);
-            backends.retain(|backend| self.is_wanted(row, &backend.label()));
-            played += backends.len();
-            let play = &|backend: Backend| {
-                let label = backend.label();
-                let is_good = match row.place {
-                    Place::Here => self.play_here(row, backend),
-                    Place::Alone | Place::Beside => self.play_apart(at, &label, alone),
-                    Place::Mounts => self.play_apart(at, &label, with_mounts),
-                };
-                (!is_good).then(|| format!("{} {label}: {}", row.number, row.name))
-            };
-            if row.place == Place::Beside {
-                thread::scope(|scope| {
-                    let all: Vec<_> =
-                        backends.into_iter().map(|one| scope.spawn(move || play(one))).collect();
-                    failed.extend(all.into_iter().filter_map(|one| one.join().unwrap()));
-                });
-            } else {
-                failed.extend(backends.into_iter().filter_map(play));
+            if row.place != Place::Beside {
+                failed.extend(self.play_beside(std::mem::take(&mut beside)));
+            }
+            for backend in backends(row) {
+                if !self.is_wanted(row, &backend.label()) {
+                    continue;
+                }
+                played += 1;
+                match row.place {
+                    Place::Beside => beside.push((at, backend)),
+                    _ => failed.extend(self.play_one(at, backend)),
+                }
             }
         }
+        failed.extend(self.play_beside(beside));
         assert!(played > 0, "{} names no row", self.wanted);
         assert!(failed.is_empty(), "{failed:#?}");
+    }
+
+    /// Who has failed, if it has.
+    fn play_one(&self, at: usize, backend: Backend) -> Option<String> {
+        let (row, label) = (&self.rows[at], backend.label());
+        let is_good = match row.place {
+            Place::Here => self.play_here(row, backend),
+            Place::Alone | Place::Beside => self.play_apart(at, &label, alone),
+            Place::Mounts => self.play_apart(at, &label, with_mounts),
+        };
+        (!is_good).then(|| format!("{} {label}: {}", row.number, row.name))
+    }
+
+    fn play_beside(&self, all: Vec<(usize, Backend)>) -> Vec<String> {
+        thread::scope(|scope| {
+            let all: Vec<_> = all
+                .into_iter()
+                .map(|(at, backend)| scope.spawn(move || self.play_one(at, backend)))
+                .collect();
+            all.into_iter().filter_map(|one| one.join().unwrap()).collect()
+        })
     }
 
     fn is_wanted(&self, row: &Row, label: &str) -> bool {
