@@ -160,7 +160,7 @@ pub(crate) async fn of_processes(stage: Arc<Stage>) {
     }
 
     // Does each have its share?
-    let seconds = (count as u64 * 3 / 40).clamp(3, 15);
+    let seconds = (count as u64 * 3 / 40).clamp(2, 15);
     let (before, begun) = (look(), Instant::now());
     herd.iter_mut().for_each(|one| one.tell(&format!("churn {seconds}")));
     let (mut shares, mut longest) = (Vec::new(), 0);

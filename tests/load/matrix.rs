@@ -93,8 +93,8 @@ static ROWS: &[Row] = &[
         crowd::on_one_name,
         Place::Alone
     ),
-    row!("31", "many processes, one name", [File], [200, 20], herd::of_processes),
-    row!("31", "many processes, one name", [MySql], [60, 12], herd::of_processes),
+    row!("31", "many processes, one name", [File], [200, 16], herd::of_processes),
+    row!("31", "many processes, one name", [MySql], [60, 8], herd::of_processes),
     row!("34", "A then B, B then A", [Registry, Memory, File, MySql], [100, 4], deadlock::of_two),
     row!(
         "33",

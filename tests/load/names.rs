@@ -140,12 +140,13 @@ fn hostile() -> Vec<String> {
     .map(str::to_owned)
     .to_vec();
     // Around every limit that a store has, and two that differ behind it.
-    for len in [34, 63, 64, 65, 191, 192, 193, 221, 222, 223, 254, 255, 256, 4096, 1 << 20] {
+    for len in [34, 63, 64, 65, 191, 192, 193, 221, 222, 223, 254, 255, 256, 4096] {
         names.push("x".repeat(len));
         names.push(format!("{}y", "x".repeat(len)));
         names.push("X".repeat(len));
         names.push("é".repeat(len));
     }
+    names.push("x".repeat(1 << 20));
     // What keyward itself would make of one of them.
     let encoded: Vec<_> = ["a/b", "A"]
         .iter()

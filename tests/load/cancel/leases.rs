@@ -20,6 +20,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{BOUND, Operation, World, explore, sum};
 use crate::{
     measure::{descriptors, threads},
+    server::hex,
     sessions::{holder_id, millis, secs},
     stage::{Backend, Stage, is_free},
 };
@@ -199,12 +200,22 @@ impl Place {
 
     /// Whether nobody holds the names or waits for them, as the store sees it.
     async fn is_clean(&self, other: &Locks) -> bool {
-        let names = self.names.each_ref().map(String::as_bytes);
         match self.stage.backend {
             Backend::File => {
                 self.names.iter().all(|name| is_free(&self.stage.path().join("locks").join(name)))
             }
-            Backend::MySql(kind) => kind.shared().is_clean(&names).await,
+            Backend::MySql(kind) => {
+                let names = self.names.each_ref().map(|name| hex(name.as_bytes()));
+                let held = names.map(|name| format!("IS_USED_LOCK(X'{name}')")).join(", ");
+                // One question: each is a connection of its own.
+                let left = format!(
+                    "SELECT (SELECT COUNT(*) FROM information_schema.processlist \
+                     WHERE USER = '{}' AND STATE = 'User lock') \
+                     + (COALESCE({held}) IS NOT NULL)",
+                    self.id
+                );
+                kind.shared().scalar::<u64>(&left).await == Some(0)
+            }
             _ => {
                 let mut is_clean = true;
                 for name in &self.names {

@@ -335,7 +335,8 @@ impl Judge {
                 if bound == 0 || !is_then {
                     continue;
                 }
-                if hold.from <= cut.done && !hold.is_sure {
+                // The store may have granted it before that, and the holder got to it later.
+                if hold.asked <= cut.done && !hold.is_sure {
                     return Some(Excuse::Told);
                 }
                 if self.rules.freezing_loses && hold.from <= cut.done.saturating_add(bound) {
@@ -405,6 +406,19 @@ mod tests {
         assert_eq!(counts(&judged(RULES, later)), (1, 0, 0));
         let long = [hold(1, 10, 250, WasLost), hold(2, 20, 240, Released), cut(1, 15)].concat();
         assert_eq!(counts(&judged(RULES, long)), (1, 0, 0));
+    }
+
+    #[test]
+    fn what_is_lost_before_its_holder_gets_to_it_is_excused() {
+        // Asked for at 9, granted by the store then, taken away at 15, and in hand at 30.
+        let mut late = hold(1, 10, 35, WasLost);
+        late[1].time = 30 * MS;
+        let other = |end| [hold(2, 20, 40, end), cut(1, 15)].concat();
+        let verdict = judged(RULES, [late.clone(), other(Released)].concat());
+        assert_eq!((counts(&verdict), verdict.excused_disorders), ((0, 1, 0), 1), "{verdict:?}");
+        // Not if it was asked for after that.
+        late[0].time = 17 * MS;
+        assert_ne!(counts(&judged(RULES, [late, other(Released)].concat())), (0, 1, 0));
     }
 
     #[test]
