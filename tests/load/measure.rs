@@ -5,6 +5,7 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     fs,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
     time::Duration,
 };
 
@@ -68,6 +69,14 @@ pub(crate) fn ran(pid: u32) -> (Duration, u64) {
         turns += words.nth(1).unwrap();
     }
     (Duration::from_nanos(time), turns)
+}
+
+/// The end of a thread, without another one that waits for it.
+pub(crate) async fn joined<T>(thread: thread::JoinHandle<T>) -> thread::Result<T> {
+    while !thread.is_finished() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    thread.join()
 }
 
 /// Jain's index of how evenly something is shared: 1 if all have the same, 1/n if one has it all.

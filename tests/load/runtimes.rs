@@ -14,7 +14,7 @@ use keyward::{Lease, LockRegistry, Locks};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    measure::threads,
+    measure::{joined, threads},
     sessions::{SLACK, millis, name, secs, soon},
     stage::{Backend, Stage},
 };
@@ -41,19 +41,16 @@ fn runtime(i: usize) -> Runtime {
 /// Ends it in one of the ways, by a thread that is in no runtime; how long that took.
 async fn end(runtime: Runtime, i: usize) -> Duration {
     let how = [End::InTheBackground, End::AtOnce, End::Dropped][i / 2 % 3];
-    let ended = tokio::task::spawn_blocking(move || {
-        let end = thread::spawn(move || {
-            let begun = Instant::now();
-            match how {
-                End::InTheBackground => runtime.shutdown_background(),
-                End::AtOnce => runtime.shutdown_timeout(Duration::ZERO),
-                End::Dropped => drop(runtime),
-            }
-            begun.elapsed()
-        });
-        end.join()
+    let ended = thread::spawn(move || {
+        let begun = Instant::now();
+        match how {
+            End::InTheBackground => runtime.shutdown_background(),
+            End::AtOnce => runtime.shutdown_timeout(Duration::ZERO),
+            End::Dropped => drop(runtime),
+        }
+        begun.elapsed()
     });
-    ended.await.unwrap().unwrap_or_else(|_| panic!("a panic at the end of a runtime, {how:?}"))
+    joined(ended).await.unwrap_or_else(|_| panic!("a panic at the end of a runtime, {how:?}"))
 }
 
 pub(crate) async fn that_end(stage: Arc<Stage>) {
@@ -80,7 +77,7 @@ async fn one(stage: &Arc<Stage>, other: &Locks, i: usize) {
     let (held, kept) = (name("held"), name("kept"));
     let (url, names) = (stage.url("ttl=30"), [held.clone(), kept.clone()]);
     let before = threads();
-    let set_up = tokio::task::spawn_blocking(move || {
+    let set_up = thread::spawn(move || {
         let doomed = runtime(i);
         let (locks, lease) = doomed.block_on(async {
             let [held, kept] = names;
@@ -104,7 +101,7 @@ async fn one(stage: &Arc<Stage>, other: &Locks, i: usize) {
         });
         (doomed, locks, lease)
     });
-    let (doomed, locks, lease): (Runtime, Locks, Lease) = set_up.await.unwrap();
+    let (doomed, locks, lease): (Runtime, Locks, Lease) = joined(set_up).await.unwrap();
     let begun = Instant::now();
     let took = end(doomed, i).await;
     stage.took_at_most("the runtime ends", took, LIMIT);
@@ -113,8 +110,7 @@ async fn one(stage: &Arc<Stage>, other: &Locks, i: usize) {
     drop(next.unwrap().release().await);
     // What is left of it goes wherever, also where there is no runtime.
     let begun = Instant::now();
-    let gone = tokio::task::spawn_blocking(|| thread::spawn(|| drop((lease, locks))).join());
-    let gone = gone.await.unwrap();
+    let gone = joined(thread::spawn(|| drop((lease, locks)))).await;
     stage.check(gone.is_ok(), || "a panic when a lease was dropped".to_owned());
     stage.took_at_most("it is dropped outside of one", begun.elapsed(), LIMIT);
     let next = other.lock_named(&kept).timeout(secs(20)).await;
@@ -152,9 +148,8 @@ async fn between_two<F: Future<Output = ()> + Send>(
     let both: Vec<_> = both.collect();
     let begun = Instant::now();
     for one in both {
-        let joined = tokio::task::spawn_blocking(|| one.join());
-        let joined = crate::sessions::within(secs(120), "two runtimes", joined).await.unwrap();
-        stage.check(joined.is_ok(), || "a panic in one of two runtimes".to_owned());
+        let ended = crate::sessions::within(secs(120), "two runtimes", joined(one)).await;
+        stage.check(ended.is_ok(), || "a panic in one of two runtimes".to_owned());
     }
     let had = had.load(Ordering::Relaxed);
     stage.check(had == 2 * rounds, || format!("{had} of {}", 2 * rounds));
@@ -166,7 +161,7 @@ async fn keys(stage: &Arc<Stage>) {
     stage
         .each(1, async |i| {
             let inner = registry.clone();
-            let set_up = tokio::task::spawn_blocking(move || {
+            let set_up = thread::spawn(move || {
                 let doomed = runtime(i);
                 let guard = doomed.block_on(async {
                     for _ in 0..=QUEUED {
@@ -183,13 +178,13 @@ async fn keys(stage: &Arc<Stage>) {
                 });
                 (doomed, guard)
             });
-            let (doomed, guard) = set_up.await.unwrap();
+            let (doomed, guard) = joined(set_up).await.unwrap();
             let begun = Instant::now();
             let took = end(doomed, i).await;
             stage.took_at_most("the runtime ends", took, LIMIT);
             drop(soon("what it held", registry.lock_named("held")).await);
             stage.took_at_most("what a task of it held is free", begun.elapsed(), LIMIT);
-            let gone = thread::spawn(|| drop(guard)).join();
+            let gone = joined(thread::spawn(|| drop(guard))).await;
             stage.check(gone.is_ok(), || "a panic when a guard was dropped".to_owned());
             stage.check(registry.is_empty(), || format!("{} keys are left", registry.len()));
         })

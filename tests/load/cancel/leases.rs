@@ -449,7 +449,7 @@ pub(crate) async fn every_point(stage: Arc<Stage>) {
             .filter(|(_, verb, _)| shares || !matches!(verb, Verb::Shared | Verb::AllShared));
         let found = cases.map(|&(name, verb, held)| one(Arc::clone(&stage), name, verb, held));
         let found: Vec<usize> =
-            stream::iter(found.collect::<Vec<_>>()).buffered(12).collect().await;
+            stream::iter(found.collect::<Vec<_>>()).buffered(24).collect().await;
         (points, operations) = (found.iter().sum(), found.len());
         stage.ran();
     }

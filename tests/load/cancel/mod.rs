@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{sessions::millis, stage::Stage};
+use crate::{measure::joined, sessions::millis, stage::Stage};
 
 pub(crate) type Operation = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -129,8 +129,10 @@ async fn drop_at(world: &mut impl World, k: usize, how: How) -> Result<bool, Str
             }
             drop(hand);
         });
-        let other = tokio::task::spawn_blocking(|| other.join()).await.unwrap();
-        return other.map(|()| true).map_err(|_| "a panic in another thread".to_owned());
+        return joined(other)
+            .await
+            .map(|()| true)
+            .map_err(|_| "a panic in another thread".to_owned());
     }
     drop(hand);
     Ok(true)
