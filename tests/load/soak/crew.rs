@@ -33,7 +33,7 @@ const JOURNAL: &str = "KEYWARD_LOAD_JOURNAL";
 const SEED: &str = "KEYWARD_LOAD_CREW_SEED";
 
 /// How many tasks each process has.
-const TASKS: u64 = 3;
+const TASKS: u64 = 4;
 
 /// A row of numbers, the same for the same seed.
 #[derive(Clone, Debug)]
@@ -152,7 +152,8 @@ impl Mate {
     }
 
     async fn step(&mut self) {
-        let name = *self.dice.pick(&NAMES);
+        // One that everybody wants, so that there are queues.
+        let name = if self.dice.roll(2) == 0 { NAMES[0] } else { self.dice.pick(&NAMES) };
         let shared = self.shares && self.dice.roll(6) == 0;
         let turn = self.log.asked(name);
         let mut wait = self.locks.lock_named(name);

@@ -14,7 +14,12 @@ use super::{
     crew::{self, Dice, NAMES},
     log::{Log, What},
 };
-use crate::{process::Process, proxy::Proxy, server::Server, sessions::millis};
+use crate::{
+    process::Process,
+    proxy::Proxy,
+    server::{Server, hex},
+    sessions::millis,
+};
 
 /// Another process of the soak, and how it reaches the store.
 pub(crate) struct Mate {
@@ -108,7 +113,7 @@ impl Nemesis {
             FreezeForLong => self.freeze(at, 3_000, 5_000).await,
             Lose | Fail | Suspend | Delay => self.memory(fault, name).await,
             Remove => self.remove(name),
-            KillConnection => self.kill_connection(at).await,
+            KillConnection => self.kill_connection().await,
             KillQuery => self.kill_query().await,
             Silence | Stall | OneWay | Reset | Slow => self.network(fault).await,
             StopServer => self.stop_server(100, 1_400).await,
@@ -186,19 +191,25 @@ impl Nemesis {
         Arc::clone(server)
     }
 
-    /// One session of a process, whichever it has.
-    async fn kill_connection(&mut self, at: usize) -> &'static str {
-        let (server, mate) = (self.server(), &self.mates[at]);
+    /// A session: whichever, or the one that holds the name that everybody wants.
+    async fn kill_connection(&mut self) -> &'static str {
+        let server = self.server();
+        let which = if self.dice.roll(2) == 0 {
+            format!("ID = IS_USED_LOCK(X'{}')", hex(NAMES[0].as_bytes()))
+        } else {
+            format!("USER LIKE 'crew%' ORDER BY RAND({})", self.dice.roll(1 << 30))
+        };
         let pick = format!(
-            "SELECT ID FROM information_schema.processlist WHERE USER = '{}' ORDER BY RAND({}) LIMIT 1",
-            mate.user,
-            self.dice.roll(1 << 30)
+            "SELECT CONCAT(ID, ' ', USER) FROM information_schema.processlist WHERE {which} LIMIT 1"
         );
-        if let Some(id) = server.scalar::<u64>(&pick).await {
-            self.log.cut(What::Sever, mate.process.id());
+        if let Some(found) = server.scalar::<String>(&pick).await {
+            let (id, user) = found.split_once(' ').unwrap();
+            let mate = self.mates.iter().find(|mate| mate.user == user);
+            let pid = mate.map_or_else(std::process::id, |mate| mate.process.id());
+            self.log.cut(What::Sever, pid);
             // It may have gone by itself.
-            crate::sessions::kill(&server, "CONNECTION", id).await;
-            self.log.cut(What::Severed, mate.process.id());
+            crate::sessions::kill(&server, "CONNECTION", id.parse().unwrap()).await;
+            self.log.cut(What::Severed, pid);
         }
         "a session killed"
     }
