@@ -132,7 +132,8 @@ struct Busy {
     other: Locks,
     events: VecDeque<Event>,
     kept: Vec<Kept>,
-    queued: Vec<tokio::task::JoinHandle<Result<Lease, Error>>>,
+    /// Who has it lets go at once, in whatever order they have it.
+    queued: Vec<tokio::task::JoinHandle<Result<(), Error>>>,
     /// Some names are lost, or the locks are closed.
     is_lost: bool,
 }
@@ -258,7 +259,7 @@ impl Busy {
     async fn queue(&mut self, locks: Locks) {
         let name = self.place.names[0].clone();
         let wait = locks.lock_named(name.clone()).timeout(BOUND);
-        self.queued.push(tokio::spawn(wait.into_future()));
+        self.queued.push(tokio::spawn(async move { wait.await.map(drop) }));
         while locks.inspect(&name).await.unwrap().waiters == 0 {
             tokio::time::sleep(millis(1)).await;
         }
@@ -394,7 +395,7 @@ impl World for Busy {
         for wait in queued {
             match timeout(BOUND, wait).await {
                 Err(_) => return Err("who waits behind it does not get it".to_owned()),
-                Ok(Ok(Ok(lease))) => drop(lease),
+                Ok(Ok(Ok(()))) => {}
                 Ok(Ok(Err(_))) if is_lost => {}
                 Ok(other) => return Err(format!("who waits behind it: {other:?}")),
             }
