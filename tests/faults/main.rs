@@ -18,25 +18,31 @@ mod kills;
 mod limits;
 mod matrix;
 mod networks;
-mod oracle;
 mod processes;
-mod report;
 mod servers;
-mod stage;
-mod worker;
 
 #[path = "../support/child.rs"]
 mod child;
+#[path = "../support/rig/oracle.rs"]
+mod oracle;
+#[path = "../support/rig/player.rs"]
+mod player;
 #[path = "../support/process.rs"]
 mod process;
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[path = "../support/rig/report.rs"]
+mod report;
 #[path = "../support/room.rs"]
 mod room;
 #[path = "../support/server/mod.rs"]
 mod server;
 #[path = "../support/sessions.rs"]
 mod sessions;
+#[path = "../support/rig/stage.rs"]
+mod stage;
+#[path = "../support/rig/worker.rs"]
+mod worker;
 
 /// What the workers run; as a test of its own it does nothing.
 #[test]

@@ -53,8 +53,14 @@ impl Server {
 
     /// With more options for the server; of two that contradict each other, the later one counts.
     pub(crate) fn start_with(kind: &Kind, options: &[&str]) -> Self {
+        Self::start_within(kind, &[], options)
+    }
+
+    /// By a command that becomes the server, such as `env NAME=value`.
+    pub(crate) fn start_within(kind: &Kind, wrap: &[&str], options: &[&str]) -> Self {
         let dir = new_dir();
-        let mut command = kind.command();
+        let mut command: Vec<_> = wrap.iter().map(|&word| word.to_owned()).collect();
+        command.extend(kind.command());
         command.extend(kind.data_options(&dir.join("data")));
         command.push(format!("--socket={}", dir.join("s").display()));
         command.push(format!("--pid-file={}", dir.join("pid").display()));

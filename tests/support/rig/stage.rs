@@ -1,4 +1,5 @@
 //! Where a row is played: its store, its journal, and what it has found so far.
+#![allow(dead_code, reason = "each binary uses a part of it")]
 #![allow(unsafe_code, reason = "the lock of a file is asked for by a system call of our own")]
 
 use std::{
@@ -79,6 +80,11 @@ impl Stage {
         self.outcome().notes.push(note.into());
     }
 
+    /// A line of the row's own.
+    pub(crate) fn line(&self, line: String) {
+        self.outcome().table.push(line);
+    }
+
     pub(crate) fn violation(&self, violation: impl Into<String>) {
         self.outcome().violations.push(violation.into());
     }
@@ -101,6 +107,17 @@ impl Stage {
         match self.backend {
             Backend::MySql(kind) => kind,
             _ => panic!("the row needs a server"),
+        }
+    }
+
+    /// Where `Locks` of this row meet, with options for servers, as in `ttl=3`.
+    pub(crate) fn url(&self, options: &str) -> String {
+        match self.backend {
+            // The path is the row's own, and a process's.
+            Backend::Memory => {
+                format!("memory:{}", self.path().file_name().unwrap().to_string_lossy())
+            }
+            _ => self.store().url(options),
         }
     }
 

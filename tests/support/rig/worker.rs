@@ -2,8 +2,11 @@
 //!
 //! They do as the lines of their input say: `lock NAME` with `waiting` or nothing and then `held`;
 //! `hold NAME` is the same without listening for a loss; `release`, `look`, `left`, `told`; `stale FILE COUNT` writes to a register as somebody does who has
-//! slept; `spawn` starts a program that outlives them; `loop NAME ROUNDS DIR` locks and unlocks as fast
+//! slept; `spawn` starts a program that outlives them; `within NAME MS` waits for no longer than that;
+//! `clock` is the wall's; `forget` leaks what is held, `panic` aborts; `loop NAME ROUNDS DIR` locks and unlocks as fast
 //! as it can, and does to the lock file what must not be done.
+
+#![allow(dead_code, reason = "each binary uses a part of it")]
 
 use std::{
     env, fs,
@@ -97,6 +100,25 @@ async fn serve(url: String, journal: Arc<Journal>) {
             }
             ["spawn"] => {
                 answer(orphan());
+            }
+            ["within", name, limit] => {
+                let (limit, begun) = (Duration::from_millis(limit.parse().unwrap()), now());
+                let wait = locks.lock_named(name).timeout(limit).await;
+                let kind = wait.map_or_else(|e| format!("{:?}", e.kind()), |_| "held".to_owned());
+                answer(format_args!("{kind} {}", (now() - begun) / 1_000_000));
+            }
+            ["clock"] => {
+                let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                answer(wall.unwrap().as_secs());
+            }
+            ["forget"] => {
+                std::mem::forget(held.take());
+                answer("forgotten");
+            }
+            ["panic"] => {
+                // As in a program that is built with `panic = "abort"`: nothing is unwound.
+                std::panic::set_hook(Box::new(|_| std::process::abort()));
+                panic!("in the section");
             }
             ["loop", name, rounds, dir] => {
                 let rounds = rounds.parse().unwrap();

@@ -10,6 +10,8 @@ pub(crate) struct Outcome {
     /// By what is measured.
     pub(crate) times: BTreeMap<&'static str, Vec<Duration>>,
     pub(crate) notes: Vec<String>,
+    /// Lines of the row's own, printed before.
+    pub(crate) table: Vec<String>,
 }
 
 impl Outcome {

@@ -16,6 +16,8 @@
 //! and of servers: that must never wait. A witness may outlive its dead owner for a moment, since the
 //! kernel drops record locks first; so it is excused if the last holder was killed.
 
+#![allow(dead_code, reason = "each binary uses a part of it")]
+
 use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File, OpenOptions},
