@@ -1,16 +1,18 @@
 //! What a hold of a backend's name is to its holder.
 
-use std::{fmt, sync::OnceLock};
+use std::fmt;
 
 use futures::future::join_all;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Error, ErrorKind},
     handover::Held,
     name::LockName,
     observe::{self, Holding},
+    sync::{
+        CancellationToken, OnceLock,
+        time::{Instant, now},
+    },
     token::FencingToken,
     watch::{Ear, LeaseState, LossReason, LossSignal, Lost},
 };
@@ -119,7 +121,7 @@ impl Lease {
     /// Whether the time until which it was vouched for is over. The backend says so too, but this
     /// process may have been stopped until now, and not have come to it.
     fn is_expired(&self) -> bool {
-        self.valid_until().is_some_and(|until| until <= Instant::now())
+        self.valid_until().is_some_and(|until| until <= now())
     }
 
     /// Waits until the lease is lost, which it may never be.

@@ -15,15 +15,19 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     task::{Context, Poll},
 };
 
 use futures::future::{FusedFuture, FutureExt};
 use pin_project::pin_project;
-use tokio_util::sync::CancellationToken;
 
-use crate::{boxed::Boxed, name::LockName, observe};
+use crate::{
+    boxed::Boxed,
+    name::LockName,
+    observe,
+    sync::{CancellationToken, Mutex, MutexGuard, lock},
+};
 
 /// Whether a lease is still a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -216,7 +220,7 @@ impl LossSignal {
     }
 
     fn lock(&self) -> MutexGuard<'_, Heard> {
-        self.0.heard.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.heard)
     }
 
     /// Resolves with the loss.

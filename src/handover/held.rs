@@ -3,12 +3,11 @@
 
 use std::sync::Arc;
 
-use tokio_util::task::task_tracker::TaskTrackerToken;
-
 use super::{Gate, Key, Leaving, Turn, kept::Keep};
 use crate::{
     erased::{AnyHold, BoxHold},
     error::Error,
+    sync::TaskTrackerToken,
 };
 
 /// A hold, as a lease keeps it.
