@@ -198,12 +198,12 @@ impl Lease {
     pub async fn release(self) -> Result<Released, Error> {
         let Self { held, ear, holding } = self;
         let Holding { name, backend, .. } = &holding;
-        let lost = || matches!(ear.get().map(|ear| ear.0.state()), Some(LeaseState::Lost(_)));
-        let lost_before = lost();
+        let lost_before = matches!(ear.get().map(|ear| ear.0.state()), Some(LeaseState::Lost(_)));
         match held.release().await {
             Ok(true) if !lost_before => Ok(Released::Released),
             Ok(_) => {
-                if !lost() {
+                // In one step: a loss that is being told meanwhile is logged by us, or by who tells it.
+                if !ear.get().is_some_and(Ear::close) {
                     let reason = LossReason::NotOwner;
                     observe::lost(name, backend, reason.label(), &reason);
                 }

@@ -117,9 +117,18 @@ struct Heard {
 #[derive(Debug)]
 pub(crate) struct Ear(pub(crate) LossSignal);
 
+impl Ear {
+    /// Hears nothing more; whether it has been told of a loss until now, which then is logged (4).
+    pub(crate) fn close(&self) -> bool {
+        let mut heard = self.0.lock();
+        heard.deaf = true;
+        matches!(heard.state, LeaseState::Lost(_))
+    }
+}
+
 impl Drop for Ear {
     fn drop(&mut self) {
-        self.0.lock().deaf = true;
+        self.close();
     }
 }
 
