@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     env, fs,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     sync::{
         Mutex,
@@ -162,8 +162,7 @@ impl tracing::Subscriber for Warnings {
 }
 
 fn config() -> Config {
-    let folder = env::var_os("CARGO_TARGET_TMPDIR").map_or_else(env::temp_dir, PathBuf::from);
-    let folder = folder.join("keyward-schedules");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("schedules");
     fs::create_dir_all(&folder).unwrap();
     let mut config = Config::new();
     config.failure_persistence = FailurePersistence::File(Some(folder));
