@@ -46,7 +46,8 @@ pub enum Released {
 /// [`lost`](Self::lost), and give the [`fencing_token`](Self::fencing_token) to whatever is written to:
 /// between a loss and its news lies some time, and only the store that is written to can refuse what
 /// comes too late. For the tasks that use the same [`Locks`](crate::Locks) the name stays taken until the
-/// lost lease is dropped or released. What each backend guarantees, and how late a loss is told, is in
+/// lost lease is dropped or released, but for tries in shared mode, which ask the store at once. What each
+/// backend guarantees, and how late a loss is told, is in
 /// [`Capability`](crate::contract::Capability).
 ///
 /// # Examples

@@ -220,7 +220,11 @@ impl<T> OnceCell<T> {
         Self { turn, value: std::sync::OnceLock::new() }
     }
 
-    pub(crate) async fn get_or_init<F: Future<Output = T>>(&self, init: impl FnOnce() -> F) -> &T {
+    pub(crate) async fn get_or_init<F>(&self, init: impl FnOnce() -> F + Send) -> &T
+    where
+        T: Send + Sync,
+        F: Future<Output = T> + Send,
+    {
         if let Some(value) = self.value.get() {
             return value;
         }

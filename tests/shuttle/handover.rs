@@ -1,9 +1,12 @@
 //! The queue of a process in front of a backend, and the holds that are passed along in it.
 
-use std::{future::IntoFuture, time::Duration};
+use std::{future::IntoFuture, sync::Arc, time::Duration};
 
 use keyward::{_clock::advance, Acquire, ErrorKind, Lease, Locks, Released};
-use shuttle::thread;
+use shuttle::{
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
+    thread,
+};
 
 use crate::{
     harness::Model,
@@ -163,9 +166,10 @@ fn a_limit_meets_a_hand_over() {
 fn closing_meets_waits() {
     let backend = store();
     let locks = backend.locks();
+    let closed = Arc::new(AtomicBool::new(false));
     let lease = held(&locks);
     let waiters = [false, true].map(|new| {
-        let locks = locks.clone();
+        let (locks, closed) = (locks.clone(), Arc::clone(&closed));
         let wait = (!new).then(|| waits(locks.lock_named("a")));
         task(async move {
             let outcome = match wait {
@@ -173,15 +177,19 @@ fn closing_meets_waits() {
                 None => locks.lock_named("a").await,
             };
             match outcome {
-                Ok(lease) => assert_eq!(lease.release().await.unwrap(), Released::Released),
+                Ok(lease) => {
+                    assert!(!closed.load(SeqCst), "a lease after the end"); // H4
+                    assert_eq!(lease.release().await.unwrap(), Released::Released);
+                }
                 Err(e) => assert_eq!(e.kind(), ErrorKind::Closed),
             }
         })
     });
     let closers = [(); 2].map(|()| {
-        let (locks, backend) = (locks.clone(), backend.clone());
+        let (locks, backend, closed) = (locks.clone(), backend.clone(), Arc::clone(&closed));
         task(async move {
             locks.close().await;
+            closed.store(true, SeqCst);
             assert!(backend.is_free("a"), "the store is not free");
             let error = locks.lock_named("a").await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Closed);

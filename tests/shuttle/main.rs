@@ -13,6 +13,7 @@
 //! it does.
 //!
 //! The last line, `shuttle schedules N models M failures F`, is counted where schedules begin.
+#![allow(clippy::redundant_clone, reason = "the tasks of a model are written alike")]
 
 #[cfg(keyward_shuttle)]
 mod handover;

@@ -1,6 +1,6 @@
 //! Who waits for a name: order, cancels, readers beside writers, and limits.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use keyward::_clock::advance;
 use shuttle::thread;
@@ -114,7 +114,7 @@ fn a_try_does_not_pass_the_queue() {
     let guard = keys.try_lock_named(&0).unwrap();
     let last = keys.clone();
     let waits = [(); 2].map(|()| queued(wait!(keys, lock_named, 0)));
-    let tasks = waits.map(|wait| task(wait));
+    let tasks = waits.map(task);
     let tries = [true, false].map(|shared| {
         let keys = keys.clone();
         thread::spawn(move || {
@@ -211,9 +211,12 @@ fn limits_of_a_queue_run_out() {
     let guard = keys.try_lock_named(&0).unwrap();
     let tasks = [1, 2, 3].map(|seconds| {
         let keys = keys.clone();
-        let wait =
-            queued(async move { keys.read_named(&0).timeout(seconds * SECOND).await.is_err() });
-        task(wait)
+        task(queued(async move {
+            let mut wait = pin!(keys.read_named(&0).timeout(seconds * SECOND));
+            let late = wait.as_mut().await.is_err();
+            assert!(keys.waiters(&0) < 3, "its place is given up before it says so");
+            late
+        }))
     });
     let clock = thread::spawn(|| (0..3).for_each(|_| advance(SECOND)));
     assert_eq!(join_all(tasks), [true; 3]);
