@@ -17,7 +17,6 @@ use std::{
 
 use futures::future::FusedFuture;
 use pin_project::pin_project;
-use tokio::time::Instant;
 
 use self::{
     several::begin_all,
@@ -31,6 +30,7 @@ use crate::{
     lease::{Lease, Leases},
     name::LockName,
     observe, runtime,
+    sync::time::{Instant, now},
 };
 
 /// A request for a lease ([`Locks::lock_named`](crate::Locks::lock_named)) or for several
@@ -166,12 +166,10 @@ impl<L> Acquire<L> {
             Limit::Never | Limit::After(Duration::MAX) => Wait::Forever,
             // Tried once whatever the limit, also where the store does not answer in one poll: what
             // is late from the start is a try, as is the limit of zero.
-            Limit::At(deadline) if deadline <= Instant::now() => Wait::No,
+            Limit::At(deadline) if deadline <= now() => Wait::No,
             Limit::At(deadline) => Wait::Until(deadline),
             // What overflows the clock is for ever as well.
-            Limit::After(limit) => {
-                Instant::now().checked_add(limit).map_or(Wait::Forever, Wait::Until)
-            }
+            Limit::After(limit) => now().checked_add(limit).map_or(Wait::Forever, Wait::Until),
         }
     }
 }

@@ -21,7 +21,13 @@ use std::hash::{BuildHasher, Hasher};
 /// assert_eq!(state.hash_one("vol-1"), state.hash_one(&String::from("vol-1")));
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct RandomState(foldhash::fast::RandomState);
+pub struct RandomState(Seed);
+
+#[cfg(not(keyward_shuttle))]
+type Seed = foldhash::fast::RandomState;
+/// A schedule that is run again must find the keys in the same slots.
+#[cfg(keyward_shuttle)]
+type Seed = foldhash::fast::FixedState;
 
 impl BuildHasher for RandomState {
     type Hasher = DefaultHasher;

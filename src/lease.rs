@@ -1,16 +1,18 @@
 //! What a hold of a backend's name is to its holder.
 
-use std::{fmt, sync::OnceLock};
+use std::fmt;
 
 use futures::future::join_all;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     error::{Error, ErrorKind},
     handover::Held,
     name::LockName,
     observe::{self, Holding},
+    sync::{
+        CancellationToken, OnceLock,
+        time::{Instant, now},
+    },
     token::FencingToken,
     watch::{Ear, LeaseState, LossReason, LossSignal, Lost},
 };
@@ -44,7 +46,8 @@ pub enum Released {
 /// [`lost`](Self::lost), and give the [`fencing_token`](Self::fencing_token) to whatever is written to:
 /// between a loss and its news lies some time, and only the store that is written to can refuse what
 /// comes too late. For the tasks that use the same [`Locks`](crate::Locks) the name stays taken until the
-/// lost lease is dropped or released. What each backend guarantees, and how late a loss is told, is in
+/// lost lease is dropped or released, but for tries in shared mode, which ask the store at once. What each
+/// backend guarantees, and how late a loss is told, is in
 /// [`Capability`](crate::contract::Capability).
 ///
 /// # Examples
@@ -119,7 +122,7 @@ impl Lease {
     /// Whether the time until which it was vouched for is over. The backend says so too, but this
     /// process may have been stopped until now, and not have come to it.
     fn is_expired(&self) -> bool {
-        self.valid_until().is_some_and(|until| until <= Instant::now())
+        self.valid_until().is_some_and(|until| until <= now())
     }
 
     /// Waits until the lease is lost, which it may never be.
@@ -196,12 +199,12 @@ impl Lease {
     pub async fn release(self) -> Result<Released, Error> {
         let Self { held, ear, holding } = self;
         let Holding { name, backend, .. } = &holding;
-        let lost = || matches!(ear.get().map(|ear| ear.0.state()), Some(LeaseState::Lost(_)));
-        let lost_before = lost();
+        let lost_before = matches!(ear.get().map(|ear| ear.0.state()), Some(LeaseState::Lost(_)));
         match held.release().await {
             Ok(true) if !lost_before => Ok(Released::Released),
             Ok(_) => {
-                if !lost() {
+                // In one step: a loss that is being told meanwhile is logged by us, or by who tells it.
+                if !ear.get().is_some_and(Ear::close) {
                     let reason = LossReason::NotOwner;
                     observe::lost(name, backend, reason.label(), &reason);
                 }

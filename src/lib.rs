@@ -190,6 +190,13 @@ pub mod futures {
     pub use crate::{acquire::Acquiring, watch::Lost};
 }
 
+/// For `tests/shuttle/`, whose clock stands still.
+#[cfg(keyward_shuttle)]
+#[doc(hidden)]
+pub mod _clock {
+    pub use crate::sync::advance;
+}
+
 #[cfg(all(doctest, feature = "macros"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

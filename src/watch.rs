@@ -15,15 +15,19 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     task::{Context, Poll},
 };
 
 use futures::future::{FusedFuture, FutureExt};
 use pin_project::pin_project;
-use tokio_util::sync::CancellationToken;
 
-use crate::{boxed::Boxed, name::LockName, observe};
+use crate::{
+    boxed::Boxed,
+    name::LockName,
+    observe,
+    sync::{CancellationToken, Mutex, MutexGuard, lock},
+};
 
 /// Whether a lease is still a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,9 +117,18 @@ struct Heard {
 #[derive(Debug)]
 pub(crate) struct Ear(pub(crate) LossSignal);
 
+impl Ear {
+    /// Hears nothing more; whether it has been told of a loss until now, which then is logged (4).
+    pub(crate) fn close(&self) -> bool {
+        let mut heard = self.0.lock();
+        heard.deaf = true;
+        matches!(heard.state, LeaseState::Lost(_))
+    }
+}
+
 impl Drop for Ear {
     fn drop(&mut self) {
-        self.0.lock().deaf = true;
+        self.close();
     }
 }
 
@@ -216,7 +229,7 @@ impl LossSignal {
     }
 
     fn lock(&self) -> MutexGuard<'_, Heard> {
-        self.0.heard.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.heard)
     }
 
     /// Resolves with the loss.

@@ -12,8 +12,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, sleep_until};
-
 use crate::{
     contract::{Mode, Occupancy, Wait},
     error::{Error, ErrorKind},
@@ -21,6 +19,7 @@ use crate::{
     lease::Lease,
     name::LockName,
     observe::{About, Outcome, Waiting},
+    sync::time::{now, sleep, sleep_until},
 };
 
 /// How long a wait is before the first warning.
@@ -148,10 +147,10 @@ async fn late(wait: Wait) {
 
 /// Says whom we are waiting for, now and then.
 async fn warnings(gate: &Gate, name: &LockName, key: &Key) -> std::convert::Infallible {
-    let (since, mut pause) = (Instant::now(), FIRST_WARNING);
+    let (since, mut pause) = (now(), FIRST_WARNING);
     loop {
         sleep(pause).await;
-        pause = since.elapsed();
+        pause = now() - since;
         if !tracing::enabled!(tracing::Level::WARN) {
             continue; // nobody listens
         }
@@ -164,7 +163,7 @@ async fn warnings(gate: &Gate, name: &LockName, key: &Key) -> std::convert::Infa
         tracing::warn!(
             lock.name = ?name,
             lock.backend = gate.label,
-            waited = ?since.elapsed(),
+            waited = ?now() - since,
             owner,
             queued = gate.waiters(key),
             "still waiting for a named lock"

@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use tokio_util::task::task_tracker::TaskTrackerToken;
-
 use super::{Gate, Key, Leaving, Turn, kept::Keep};
 use crate::{
     contract::Confirmation,
     erased::{AnyHold, BoxHold},
     error::Error,
+    sync::TaskTrackerToken,
 };
 
 /// A hold, as a lease keeps it.

@@ -2,14 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Weak},
 };
 
 use super::{Key, held::Readers};
-use crate::erased::BoxHold;
+use crate::{
+    erased::BoxHold,
+    sync::{AtomicUsize, Mutex, MutexGuard, Ordering, lock},
+};
 
 /// What a turn finds besides itself.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub(super) enum Keep {
 
 impl Kept {
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Keep>> {
-        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.map)
     }
 
     fn is_empty(&self) -> bool {

@@ -38,12 +38,6 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::OnceCell;
-use tokio_util::{
-    sync::CancellationToken,
-    task::{TaskTracker, task_tracker::TaskTrackerToken},
-};
-
 pub(crate) use self::held::Held;
 use self::{
     held::Readers,
@@ -58,6 +52,7 @@ use crate::{
     name::LockName,
     observe,
     registry::{LockRegistry, NamedGuard},
+    sync::{CancellationToken, OnceCell, TaskTracker, TaskTrackerToken},
 };
 
 /// A native key; cloned without a copy.

@@ -1,16 +1,12 @@
 //! Who waits, and since when: for people who look, and for nothing else.
 
-use std::{
-    collections::{BTreeMap, HashMap, hash_map},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
-
-use tokio::time::Instant;
+use std::collections::{BTreeMap, HashMap, hash_map};
 
 use super::Key;
+use crate::sync::{
+    AtomicU64, Mutex, MutexGuard, Ordering, lock,
+    time::{Instant, now},
+};
 
 /// The waits of one process for the names of one backend, those of a name in the order in which they began.
 #[derive(Default)]
@@ -21,13 +17,13 @@ pub(crate) struct Waits {
 
 impl Waits {
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, BTreeMap<u64, Instant>>> {
-        self.began.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.began)
     }
 
     /// Takes down a wait that has begun, until what is returned is dropped.
     pub(crate) fn enter(&self, key: &Key) -> Entry<'_> {
         let (number, key) = (self.next.fetch_add(1, Ordering::Relaxed), Key::clone(key));
-        self.lock().entry(Key::clone(&key)).or_default().insert(number, Instant::now());
+        self.lock().entry(Key::clone(&key)).or_default().insert(number, now());
         Entry { waits: self, key, number }
     }
 

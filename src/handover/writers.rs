@@ -1,14 +1,9 @@
 //! Which keys a writer of this process waits for at the store.
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{collections::HashSet, sync::Arc};
 
 use super::Key;
+use crate::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, lock};
 
 /// The keys for which a writer of this process waits at the store: one each, since he has the turn.
 #[derive(Default)]
@@ -25,7 +20,7 @@ pub(super) struct Waiting<'a> {
 
 impl Writers {
     fn lock(&self) -> MutexGuard<'_, HashSet<Key>> {
-        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.keys)
     }
 
     pub(super) fn wait_for(&self, key: &[u8]) -> bool {

@@ -12,14 +12,16 @@ use std::{
 
 use futures::future::FusedFuture;
 use pin_project::pin_project;
-use tokio::time::{Sleep, sleep};
 
 use super::{
     guard::{NamedGuard, NamedGuards, NamedReadGuard},
     key::ToKey,
     wait::Wait,
 };
-use crate::error::Elapsed;
+use crate::{
+    error::Elapsed,
+    sync::time::{Sleep, sleep},
+};
 
 /// The future of [`LockRegistry::lock_named`](crate::LockRegistry::lock_named).
 #[pin_project]

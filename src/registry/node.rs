@@ -29,7 +29,7 @@ use super::{
 use crate::sync::{LocalKey, UnsafeCell, thread_local};
 
 /// Spares that one thread keeps of each lane. Models keep one, so that it is reused at once.
-const CACHED: usize = if cfg!(keyward_loom) { 1 } else { 32 };
+const CACHED: usize = if cfg!(any(keyward_loom, keyward_shuttle)) { 1 } else { 32 };
 /// The largest `String` buffer, in bytes, that is kept with a spare.
 const KEPT_BYTES: usize = 256;
 

@@ -69,7 +69,7 @@ impl Waiter {
     /// Called by its owner when it has seen the grant: nobody else touches it any more (Q2).
     #[inline]
     pub(super) fn assert_let_go(&self) {
-        if cfg!(any(debug_assertions, keyward_loom)) {
+        if cfg!(any(debug_assertions, keyward_loom, keyward_shuttle)) {
             // SAFETY: as above; a model sees it if somebody does.
             unsafe { self.links(|links| assert!(links.waker.is_none())) };
         }
@@ -266,7 +266,7 @@ pub(super) struct WakeBatch {
 impl WakeBatch {
     /// One is the rule; more are needed only when a run of readers is let in. A model needs two
     /// batches at the least number of threads.
-    const ROOM: usize = if cfg!(keyward_loom) { 1 } else { 8 };
+    const ROOM: usize = if cfg!(any(keyward_loom, keyward_shuttle)) { 1 } else { 8 };
 
     #[inline]
     pub(super) const fn new() -> Self {

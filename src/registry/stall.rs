@@ -11,10 +11,10 @@
 pub(super) use imp::{Holder, Origin, Watch};
 
 /// How long a wait is before the first warning.
-#[cfg(all(debug_assertions, not(keyward_loom)))]
+#[cfg(all(debug_assertions, not(any(keyward_loom, keyward_shuttle))))]
 const FIRST: std::time::Duration = std::time::Duration::from_secs(5);
 
-#[cfg(not(all(debug_assertions, not(keyward_loom))))]
+#[cfg(not(all(debug_assertions, not(any(keyward_loom, keyward_shuttle)))))]
 mod imp {
     use std::task::Waker;
 
@@ -76,7 +76,7 @@ mod imp {
     const _: fn(&Queue) -> Holder = Queue::holder;
 }
 
-#[cfg(all(debug_assertions, not(keyward_loom)))]
+#[cfg(all(debug_assertions, not(any(keyward_loom, keyward_shuttle))))]
 mod imp {
 
     use std::{

@@ -42,8 +42,8 @@ use crate::sync::{AtomicPtr, AtomicUsize, MutexGuard, Ordering, UnsafeCell, fenc
 
 /// 8 KiB. More slots are no faster while they fit the cache and slower when they do not; fewer make
 /// buckets collide. Models and `--cfg keyward_small` have few, so that everything meets.
-const SLOTS: usize = if cfg!(any(keyward_loom, keyward_small)) { 2 } else { 1024 };
-const SHARDS: usize = if cfg!(any(keyward_loom, keyward_small)) { 1 } else { 32 };
+const SLOTS: usize = if cfg!(any(keyward_loom, keyward_shuttle, keyward_small)) { 2 } else { 1024 };
+const SHARDS: usize = if cfg!(any(keyward_loom, keyward_shuttle, keyward_small)) { 1 } else { 32 };
 
 /// What is held in one registry.
 #[derive(Debug)]

@@ -12,7 +12,6 @@ mod inspect;
 mod loss;
 #[cfg(feature = "metrics")]
 mod metered;
-mod model;
 mod observed;
 mod readers;
 mod run;

@@ -11,7 +11,6 @@ mod keys;
 mod lifetime;
 mod lock;
 mod lock_all;
-mod model;
 mod prefix;
 mod runtimes;
 mod shared;

@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -18,6 +18,10 @@ use keyward::{
     LossSignal, Mode, NamedGuard, NamedReadGuard, Occupancy,
     contract::{Backend, Confirmation, Hold, Request, Wait},
 };
+#[cfg(keyward_shuttle)]
+use shuttle::sync::{Mutex, MutexGuard};
+#[cfg(not(keyward_shuttle))]
+use std::sync::{Mutex, MutexGuard};
 use tokio::sync::RwLock;
 
 #[derive(Clone, Debug, Default)]
@@ -95,6 +99,9 @@ impl Scripted {
     pub(crate) fn sever(&self, name: &[u8]) -> bool {
         let Some(hold) = self.0.holds.lock().unwrap().remove(name) else { return false };
         let mut hold = hold.lock().unwrap();
+        if hold.guard.is_none() {
+            return false; // its own release was faster, and is no loss
+        }
         hold.signal.lose(LossReason::Closed); // before others can have it
         hold.guard.take().is_some()
     }

@@ -11,16 +11,15 @@
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
-
-use tokio::time::sleep;
 
 use super::{Guard, Store};
 use crate::{
     error::{Error, ErrorKind},
     name::LockName,
+    sync::{Mutex, MutexGuard, lock, time::sleep},
     watch::{LeaseState, LossReason, LossSignal},
 };
 
@@ -241,7 +240,7 @@ struct Live {
 
 impl Faults {
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 
     /// Takes as long as it has to; an error if this is to fail.

@@ -14,10 +14,7 @@ use std::{
     borrow::Borrow,
     collections::HashMap,
     fmt,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak, atomic::Ordering::Relaxed},
     time::{Duration, SystemTime},
 };
 
@@ -29,13 +26,15 @@ use crate::{
     error::Error,
     name::LockName,
     registry::{LockRegistry, NamedGuard, NamedReadGuard},
+    sync::{AtomicU64, AtomicUsize},
     token::FencingToken,
     url::{self, BackendUrl},
     watch::LossSignal,
 };
 
-/// The tokens of all names: one counter, so that nothing is remembered of names that are free.
-static TOKENS: AtomicU64 = AtomicU64::new(1);
+/// The tokens of all names: one counter, so that nothing is remembered of names that are free. Not by
+/// `crate::sync`: it outlives the schedules of a model.
+static TOKENS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 /// The stores that have a name, as long as somebody uses them.
 static STORES: Mutex<Option<HashMap<String, Weak<Store>>>> = Mutex::new(None);
