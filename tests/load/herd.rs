@@ -21,7 +21,7 @@ use crate::{
     oracle::Journal,
     process::{Process, answer, die_with_the_parent, lines},
     sessions::{millis, secs, soon},
-    stage::{Backend, Section, Stage},
+    stage::{Section, Stage},
 };
 
 const URL: &str = "KEYWARD_LOAD_HERD";
@@ -109,11 +109,8 @@ pub(crate) async fn of_processes(stage: Arc<Stage>) {
     // One after the other, so that their order is known.
     for (i, one) in herd.iter_mut().enumerate() {
         one.tell("lock");
-        if i < WATCHED || matches!(stage.backend, Backend::MySql(_)) {
-            stage.store().until_waiters("herd", i as u64 + 1).await;
-        }
+        stage.store().until_waiters("herd", i as u64 + 1).await;
     }
-    stage.store().until_waiters("herd", count as u64).await;
     let pids: Vec<_> = herd.iter().map(Process::id).collect();
     let look = || pids.iter().map(|&pid| ran(pid)).collect::<Vec<_>>();
 
@@ -147,7 +144,6 @@ pub(crate) async fn of_processes(stage: Arc<Stage>) {
         let released = Instant::now();
         assert_eq!(soon("a release", herd[i].answer()).await, "released");
         if i + 1 < count {
-            // Only the first ones are known to stand in this order.
             let next = soon("the next", herd[i + 1].answer()).await;
             stage.took("from a release to the next grant", released.elapsed());
             assert_eq!(next, "held");
