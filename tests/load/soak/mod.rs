@@ -65,7 +65,7 @@ fn seed() -> u64 {
         Ok(seed) => {
             seed.parse().unwrap_or_else(|_| panic!("KEYWARD_LOAD_SEED={seed} is no number"))
         }
-        Err(_) => u64::from(std::process::id()) ^ crate::oracle::now() % 1_000_000,
+        Err(_) => u64::from(std::process::id()) ^ (crate::oracle::now() % 1_000_000),
     }
 }
 
