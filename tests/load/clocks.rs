@@ -87,8 +87,8 @@ pub(crate) async fn client_set(stage: Arc<Stage>) {
         let mine = Section::lock(&stage, &other, &wanted).await;
         holder.lock(&held).await;
         let before = wall(&mut holder).await;
-        let (first, second) = if i % 2 == 0 { ("+1d", "-1d") } else { ("-1d", "+1d") };
-        let sign = if i % 2 == 0 { 1 } else { -1 };
+        let (first, second) = if i.is_multiple_of(2) { ("+1d", "-1d") } else { ("-1d", "+1d") };
+        let sign = if i.is_multiple_of(2) { 1 } else { -1 };
         // A limit that the clock is set in the middle of, twice.
         let limit = millis(1_500);
         waiter.tell(&format!("within {wanted} {}", limit.as_millis()));
@@ -143,8 +143,8 @@ pub(crate) async fn server_set(stage: Arc<Stage>) {
             }
         })
         .await;
-        let (first, second) = if i % 2 == 0 { ("+1d", "-1d") } else { ("-1d", "+1d") };
-        let sign = if i % 2 == 0 { 1 } else { -1 };
+        let (first, second) = if i.is_multiple_of(2) { ("+1d", "-1d") } else { ("-1d", "+1d") };
+        let sign = if i.is_multiple_of(2) { 1 } else { -1 };
         clock.set(first);
         tokio::time::sleep(TTL).await;
         let jumped = (clock_of().await - before) * sign;

@@ -34,7 +34,7 @@ pub(crate) async fn panics(stage: Arc<Stage>) {
         let section = Section::lock(&stage, &one, &name).await;
         let token = section.lease.fencing_token();
         // One of this process, or of another handle.
-        let waiting = if i % 2 == 0 { &one } else { &two };
+        let waiting = if i.is_multiple_of(2) { &one } else { &two };
         let wait = Section::spawn(&stage, waiting, &name);
         tokio::time::sleep(millis(5)).await;
         let panicked = tokio::spawn(async move {

@@ -19,6 +19,7 @@ mod crowd;
 mod deadlock;
 mod ends;
 mod herd;
+mod known;
 mod matrix;
 mod measure;
 mod names;

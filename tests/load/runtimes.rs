@@ -33,8 +33,11 @@ enum End {
 }
 
 fn runtime(i: usize) -> Runtime {
-    let mut builder =
-        if i % 2 == 0 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    let mut builder = if i.is_multiple_of(2) {
+        Builder::new_current_thread()
+    } else {
+        Builder::new_multi_thread()
+    };
     builder.worker_threads(2).enable_all().build().unwrap()
 }
 

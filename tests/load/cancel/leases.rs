@@ -146,7 +146,7 @@ impl Place {
         let mut faults = None;
         let url = match stage.backend {
             Backend::Memory => {
-                faults = Some(MemoryBackend::named(&*id).faults());
+                faults = Some(MemoryBackend::named(&id).faults());
                 faults.as_ref().unwrap().delay(millis(1));
                 format!("memory:{id}")
             }

@@ -1,10 +1,11 @@
 //! Other processes that lock and unlock, write into the journal, and are killed, frozen and cut off.
 //!
 //! They do as the lines of their input say: `lock NAME` with `waiting` or nothing and then `held`;
-//! `hold NAME` is the same without listening for a loss; `release`, `look`, `left`, `told`; `stale FILE COUNT` writes to a register as somebody does who has
-//! slept; `spawn` starts a program that outlives them; `within NAME MS` waits for no longer than that;
-//! `clock` is the wall's; `forget` leaks what is held, `panic` aborts; `loop NAME ROUNDS DIR` locks and unlocks as fast
-//! as it can, and does to the lock file what must not be done.
+//! `hold NAME` is the same without listening for a loss; `release`, `look`, `left`, `told`; `within NAME MS`
+//! waits for no longer than that; `stale FILE COUNT` writes to a register as somebody does who has slept;
+//! `spawn` starts a program that outlives them; `clock` is the wall's; `forget` leaks what is held, and
+//! `panic` aborts; `loop NAME ROUNDS DIR` locks and unlocks as fast as it can, and does to the lock file
+//! what must not be done.
 
 #![allow(dead_code, reason = "each binary uses a part of it")]
 
