@@ -19,7 +19,6 @@ mod crowd;
 mod deadlock;
 mod ends;
 mod herd;
-mod known;
 mod matrix;
 mod measure;
 mod names;

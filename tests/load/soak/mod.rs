@@ -254,7 +254,7 @@ fn report(
     }
     stage.note(format!(
         "seed {seed}, {seconds} s, {} asked for, {} holds, {faults} faults, {} losses told, {} overlaps \
-         excused (the longest {:?}) and {} disorders of theirs, {} known, {} may have held and {} had it \
+         excused (the longest {:?}) and {} disorders of theirs, {} may have held and {} had it \
          meanwhile",
         verdict.asked,
         verdict.holds,
@@ -262,13 +262,9 @@ fn report(
         verdict.excused,
         verdict.longest_excused,
         verdict.excused_disorders,
-        verdict.known,
         verdict.maybe,
         verdict.possible,
     ));
-    if let Some(known) = verdict.known_example {
-        stage.note(format!("known: {known}"));
-    }
     let faults: Vec<_> = done.iter().map(|(what, times)| format!("{what} {times}")).collect();
     stage.note(faults.join(", "));
     // From the second quarter to the last one, of which each has at least one sample.
