@@ -16,8 +16,8 @@
 //!   numbers that are reused, three waiters can wait in a circle.
 //! * **Q3** The queue is a hint. A stopped process keeps its ticket, clocks may differ, two keys may
 //!   share a part: so who has waited for [`PATIENCE`] looks at the lock itself, and if it is free and
-//!   still free after [`PAUSE`], he takes it, and this process does not trust the queue for
-//!   [`DISTRUST`].
+//!   still free after [`PAUSE`], and the same one of another process is the first in line both times, he
+//!   takes it, and this process does not trust the queue for [`DISTRUST`].
 
 use std::{
     io,
@@ -45,9 +45,9 @@ use crate::contract::Mode;
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// And once he has found it in order. Each look costs some 100 µs of a processor, timers included.
 pub(super) const LATER_PATIENCE: Duration = Duration::from_secs(2);
-/// Longer than any hand-over takes: a lock that is free for so long with people in the queue is not
-/// being handed over.
-pub(super) const PAUSE: Duration = Duration::from_millis(10);
+/// Longer than any hand-over takes, also on a machine that has more to do than it can: somebody who is
+/// the first in line for a free lock for so long is not running.
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 /// How long the queue of a key is passed by after it has stood still.
 const DISTRUST: Duration = Duration::from_secs(5);
 
@@ -181,6 +181,19 @@ impl Line {
         self.file.distrusted_until.load(Ordering::Relaxed) <= clock()
     }
 
+    /// The first place in line, among those of other processes.
+    pub(super) fn first(&self) -> Option<i64> {
+        let mut first = None;
+        loop {
+            let end = first.unwrap_or(self.base + PART);
+            let before = Range { start: self.base, len: end - self.base };
+            match self.ticket_in(before) {
+                Ok(Some(at)) if at < end => first = Some(at),
+                _ => return first,
+            }
+        }
+    }
+
     /// The queue has stood still while the lock was free, Q3.
     pub(super) fn distrust(&self) {
         let until = clock() + DISTRUST.as_micros() as u64;
@@ -261,13 +274,38 @@ mod tests {
 
     use super::*;
 
+    /// Of a case's own, and a lock file in it.
+    fn directory(case: &str) -> (std::path::PathBuf, rustix::fs::Stat) {
+        let path = std::env::temp_dir().join(format!("keyward-{case}-{}", std::process::id()));
+        std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+        let stat = LockDir::open(&path, 0o700, false).unwrap().open_file(b"a").unwrap().stat;
+        (path, stat)
+    }
+
+    #[test]
+    fn the_first_of_the_others_is_found_wherever_it_stands() {
+        let (path, stat) = directory("first");
+        let dir = LockDir::open(&path, 0o700, false).unwrap();
+        let line = || Queue::new(&dir).0.line(FileId::of(&stat)).unwrap();
+        let ours = line();
+        let own = ours.clone().enqueue().unwrap();
+        assert_eq!(ours.first(), None, "there are no others");
+        let mut others: Vec<_> = (0..20).map(|_| line().enqueue().unwrap()).collect();
+        // In which order they go, and which of them the kernel tells of, must not matter.
+        while !others.is_empty() {
+            let first = others.iter().map(|ticket| ours.byte(ticket.number).start).min();
+            assert_eq!(ours.first(), first);
+            drop(others.swap_remove(others.len() / 3));
+        }
+        assert_eq!((ours.first(), line().first()), (None, Some(ours.byte(own.number).start)));
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
     /// It is no ticket, and must neither keep anybody waiting nor busy.
     #[test]
     fn a_stranger_who_locks_a_whole_queue_file_is_passed_by() {
-        let path = std::env::temp_dir().join(format!("keyward-queue-{}", std::process::id()));
-        std::fs::DirBuilder::new().mode(0o700).create(&path).unwrap();
+        let (path, stat) = directory("stranger");
         let dir = LockDir::open(&path, 0o700, false).unwrap();
-        let stat = dir.open_file(b"a").unwrap().stat;
         let line = || Queue::new(&dir).0.line(FileId::of(&stat)).unwrap();
         let (ours, strangers) = (line(), line());
         let ticket = ours.clone().enqueue().unwrap();

@@ -229,11 +229,18 @@ impl Store {
                 kept = Some(file);
                 continue;
             }
-            sleep(queue::PAUSE).await;
             let line = self.line(&file);
+            let first = || line.as_ref().map(Line::first);
+            let before = first();
+            sleep(queue::PAUSE).await;
+            if before != first() {
+                kept = Some(file); // it moves
+                continue;
+            }
             match self.attempt(file, request, Instant::now())? {
                 Tried::Held(locked) => {
-                    if let Some(line) = line {
+                    // With no other process in it, it is not in the way.
+                    if let (Some(line), Some(Some(_))) = (line, before) {
                         line.distrust();
                     }
                     return Ok(locked);
