@@ -199,12 +199,14 @@ impl Lease {
     pub async fn release(self) -> Result<Released, Error> {
         let Self { held, ear, holding } = self;
         let Holding { name, backend, .. } = &holding;
-        let lost_before = matches!(ear.get().map(|ear| ear.0.state()), Some(LeaseState::Lost(_)));
-        match held.release().await {
-            Ok(true) if !lost_before => Ok(Released::Released),
+        let released = held.release().await;
+        // In one step: a loss that is being told meanwhile is told here as well, and logged once, by us or
+        // by who tells it.
+        let told = ear.get().is_some_and(Ear::close);
+        match released {
+            Ok(true) if !told => Ok(Released::Released),
             Ok(_) => {
-                // In one step: a loss that is being told meanwhile is logged by us, or by who tells it.
-                if !ear.get().is_some_and(Ear::close) {
+                if !told {
                     let reason = LossReason::NotOwner;
                     observe::lost(name, backend, reason.label(), &reason);
                 }

@@ -442,7 +442,13 @@ pub(crate) fn explore<W: World>(name: &str, transitions: usize, world: impl Fn()
         Err(_) => transitions,
     };
     let taken = Cell::new(0);
-    let config = Config { cases: HISTORIES, failure_persistence: None, ..Config::default() };
+    let config = Config {
+        cases: HISTORIES,
+        failure_persistence: None,
+        // What does not happen takes long to be seen.
+        max_shrink_time: 120_000,
+        ..Config::default()
+    };
     let steps = (prop::collection::vec(step(), 1..120), any::<bool>());
     let mut failed = None;
     while taken.get() < wanted && failed.is_none() {

@@ -94,6 +94,28 @@ fn mysql() {
     explore("mysql", 300, || Leases::servers(1));
 }
 
+/// A history that was found: a wait that needs a session, and is polled no more, is in the way of no
+/// other name.
+#[cfg(feature = "mysql")]
+#[test]
+fn mysql_wait_that_is_not_polled() {
+    use std::{future::IntoFuture, time::Duration};
+
+    use tokio::time::timeout;
+
+    let url = server::Kind::mariadb().shared().url() + "&locks_per_session=1";
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let locks = Locks::connect(&*url).await.unwrap();
+        let _held = locks.lock_named("unpolled-held").await.unwrap();
+        let mut waits = tokio_test::task::spawn(locks.lock_named("unpolled-a").into_future());
+        assert!(waits.poll().is_pending(), "it needs a session");
+        let other = locks.try_lock_named("unpolled-b").into_future();
+        let other = timeout(Duration::from_secs(20), other).await;
+        drop(other.expect("a try waits for somebody who is not polled").unwrap());
+    });
+}
+
 #[cfg(feature = "mysql")]
 #[test]
 fn mysql_shared() {

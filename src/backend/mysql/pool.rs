@@ -359,6 +359,20 @@ impl Pool {
     }
 
     async fn seat(self: &Arc<Self>, key: &Key) -> Result<Seat, Error> {
+        if let Some(seat) = self.find_seat(key) {
+            return Ok(seat);
+        }
+        // Not here: whoever asks may be polled no more, and the others would wait for him.
+        let (reply, found) = oneshot::channel();
+        let (pool, key) = (Arc::clone(self), Arc::clone(key));
+        self.spawn(async move { drop(reply.send(pool.open_seat(&key).await)) });
+        found.await.unwrap_or_else(|_| {
+            let message = "the runtime in which these locks were connected has ended";
+            Err(Error::new(ErrorKind::Unavailable).with_message(message))
+        })
+    }
+
+    async fn open_seat(self: &Arc<Self>, key: &Key) -> Result<Seat, Error> {
         loop {
             if let Some(seat) = self.find_seat(key) {
                 return Ok(seat);
