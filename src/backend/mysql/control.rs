@@ -15,6 +15,13 @@ use crate::{error::Error, watch::LossReason};
 
 impl Pool {
     async fn control(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
+        if let Some(session) = self.usable_control() {
+            return Ok(session);
+        }
+        self.aside(|pool| async move { pool.open_control().await }).await
+    }
+
+    async fn open_control(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
         let asked = self.tick();
         let mut failure = self.opening_control.lock().await;
         if let Some(session) = self.usable_control() {

@@ -362,11 +362,22 @@ impl Pool {
         if let Some(seat) = self.find_seat(key) {
             return Ok(seat);
         }
-        // Not here: whoever asks may be polled no more, and the others would wait for him.
-        let (reply, found) = oneshot::channel();
-        let (pool, key) = (Arc::clone(self), Arc::clone(key));
-        self.spawn(async move { drop(reply.send(pool.open_seat(&key).await)) });
-        found.await.unwrap_or_else(|_| {
+        let key = Arc::clone(key);
+        self.aside(|pool| async move { pool.open_seat(&key).await }).await
+    }
+
+    /// In a task of the pool's: whoever asks may be polled no more, and others would wait for him.
+    pub(super) async fn aside<T: Send + 'static, F>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Self>) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let (reply, outcome) = oneshot::channel();
+        let work = work(Arc::clone(self));
+        self.spawn(async move { drop(reply.send(work.await)) });
+        outcome.await.unwrap_or_else(|_| {
             let message = "the runtime in which these locks were connected has ended";
             Err(Error::new(ErrorKind::Unavailable).with_message(message))
         })

@@ -250,3 +250,16 @@ async fn sessions_that_hold_nothing_may_be_killed() {
         until_clean(&server, &["a"], secs(5)).await;
     }
 }
+
+/// An inspection needs a session that has to be opened, and who has begun that is polled no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_inspection_that_is_not_polled_is_in_nobodys_way() {
+    let server = Server::start(Kind::mariadb());
+    let locks = connect(url(&server, "ttl=30&heartbeat=250ms")).await;
+    kill_all(&server).await;
+    tokio::time::sleep(millis(1000)).await; // noticed at a heartbeat
+    let mut first = pin!(locks.inspect("a"));
+    assert!(futures::poll!(first.as_mut()).is_pending(), "it needs a session");
+    assert_eq!(soon("an answer", locks.inspect("b")).await.unwrap().waiters, 0);
+    assert_eq!(first.await.unwrap().waiters, 0);
+}
