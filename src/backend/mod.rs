@@ -2,6 +2,8 @@
 
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(any(test, keyward_fuzz))]
+pub mod fuzzed;
 pub mod memory;
 #[cfg(feature = "mysql")]
 pub mod mysql;

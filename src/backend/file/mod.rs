@@ -78,6 +78,8 @@ mod cache;
 mod collect;
 mod dir;
 mod errors;
+#[cfg(any(test, keyward_fuzz))]
+pub mod fuzzed;
 mod hold;
 mod lock_file;
 mod loss;

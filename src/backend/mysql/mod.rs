@@ -95,6 +95,8 @@ mod actor;
 mod batch;
 mod control;
 mod errors;
+#[cfg(any(test, keyward_fuzz))]
+pub mod fuzzed;
 mod hold;
 mod inspect;
 mod name;
