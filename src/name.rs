@@ -119,7 +119,7 @@ impl LockName {
     }
 
     /// Whether [`encoded`](Self::encoded) may have made it of another name.
-    #[cfg(all(any(feature = "mysql", test, keyward_fuzz), not(keyward_loom)))]
+    #[cfg(all(feature = "mysql", not(keyward_loom)))]
     pub(crate) fn is_like_encoded(key: &[u8]) -> bool {
         let Some(rest) = key.strip_prefix(b"~") else { return false };
         let Some(dot) = rest.len().checked_sub(DIGEST + 1) else { return false };

@@ -10,11 +10,9 @@
 
 use std::{error, fmt::Write};
 
-#[cfg(feature = "file")]
-pub use super::file::fuzzed as file;
+use super::file::fuzzed as file;
 use super::memory::MemoryBackend;
-#[cfg(feature = "mysql")]
-pub use super::mysql::fuzzed as mysql;
+use super::mysql::fuzzed as mysql;
 use crate::{
     error::{Error, ErrorKind},
     inputs::{Injective, parts},
@@ -23,7 +21,7 @@ use crate::{
 };
 
 /// [`LockName::encoded`], for any length that there is room for.
-pub fn encoded(data: &[u8]) {
+fn encoded(data: &[u8]) {
     static KEYS: [Injective; 2] = [Injective::new(), Injective::new()];
     let Some((first, [name])) = parts(data) else { return };
     let longest = 34 + usize::from(first);
@@ -35,7 +33,7 @@ pub fn encoded(data: &[u8]) {
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b))
     );
-    KEYS[usize::from(longest >= 66)].check(name.as_bytes(), key[key.len() - 32..].as_bytes());
+    KEYS[usize::from(longest >= 66)].check(name.as_bytes(), &key.as_bytes()[key.len() - 32..]);
     assert_eq!(name.encoded(longest), key);
     assert!(LockName::is_like_encoded(key.as_bytes()));
 }
@@ -44,7 +42,7 @@ pub fn encoded(data: &[u8]) {
 const SECRETS: [&str; 2] = ["hunter2hunter2", "40961"];
 
 /// A URL as it comes, or one with a password in it, encoded or not.
-pub fn urls(data: &[u8]) {
+fn urls(data: &[u8]) {
     let Some((first, parts)) = parts::<4>(data) else { return };
     let [a, b, c, d] = parts.map(|part| String::from_utf8_lossy(part));
     let secret = SECRETS[usize::from(first & 1)];
@@ -62,7 +60,6 @@ pub fn urls(data: &[u8]) {
         let shown = shown(&url);
         assert!(!shown.contains(secret), "{url:?} is told of in {shown}");
     }
-    #[cfg(feature = "mysql")]
     mysql::round_trip(&user, &b, &c, &d);
 }
 
@@ -74,9 +71,7 @@ fn shown(url: &str) -> String {
             write!(shown, "{url:?}").unwrap();
             match url.scheme() {
                 "memory" => MemoryBackend::from_url(url).map(|backend| format!("{backend:?}")),
-                #[cfg(feature = "file")]
                 "file" => file::shown(url),
-                #[cfg(feature = "mysql")]
                 "mysql" => mysql::shown(url),
                 _ => return shown,
             }
@@ -103,9 +98,11 @@ fn all_of(error: &Error, shown: &mut String) {
     }
 }
 
+/// A name, and what is done with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// The targets, by the names of their corpora.
-#[cfg(all(feature = "file", feature = "mysql"))]
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [Target; 7] = [
     ("encoded", encoded),
     ("urls", urls),
     ("paths", file::paths),
@@ -115,7 +112,7 @@ pub const TARGETS: [(&str, fn(&[u8])); 7] = [
     ("answers", mysql::answers),
 ];
 
-#[cfg(all(test, feature = "file", feature = "mysql"))]
+#[cfg(test)]
 mod tests {
     use std::{fs, path::Path};
 

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "file")]
 pub mod file;
-#[cfg(any(test, keyward_fuzz))]
+#[cfg(all(any(test, keyward_fuzz), feature = "file", feature = "mysql"))]
 pub mod fuzzed;
 pub mod memory;
 #[cfg(feature = "mysql")]

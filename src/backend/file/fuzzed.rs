@@ -26,7 +26,7 @@ pub(crate) fn shown(url: BackendUrl) -> Result<String, Error> {
 }
 
 /// Names to paths, by each rule.
-pub fn paths(data: &[u8]) {
+pub(crate) fn paths(data: &[u8]) {
     static KEYS: Injective = Injective::new();
     let Some((_, [prefix, name])) = parts(data) else { return };
     let prefix = String::from_utf8_lossy(prefix);
@@ -93,7 +93,7 @@ fn is_file_name(path: &[u8]) {
 }
 
 /// What stands in a lock file, and what the kernel says of a process.
-pub fn records(data: &[u8]) {
+pub(crate) fn records(data: &[u8]) {
     let Some((first, [rest])) = parts::<1>(data) else { return };
     let boot = u32::from(first);
     // As it comes: nobody has written it, or it is what we would have written.
@@ -147,7 +147,7 @@ fn owner(record: Record) {
 }
 
 /// Tokens of one file, into which others write in between.
-pub fn tokens(data: &[u8]) {
+pub(crate) fn tokens(data: &[u8]) {
     let Some((&first, mut rest)) = data.split_first() else { return };
     let fencing = if first & 1 == 0 { Fencing::Clock } else { Fencing::Durable };
     let memory = rustix::fs::memfd_create("keyward", rustix::fs::MemfdFlags::CLOEXEC).unwrap();

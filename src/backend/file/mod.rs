@@ -78,8 +78,8 @@ mod cache;
 mod collect;
 mod dir;
 mod errors;
-#[cfg(any(test, keyward_fuzz))]
-pub mod fuzzed;
+#[cfg(all(any(test, keyward_fuzz), feature = "file", feature = "mysql"))]
+pub(crate) mod fuzzed;
 mod hold;
 mod lock_file;
 mod loss;

@@ -39,7 +39,7 @@ pub(crate) fn round_trip(user: &str, password: &str, host: &str, database: &str)
 }
 
 /// Names to what the server locks by, and into its language.
-pub fn keys(data: &[u8]) {
+pub(crate) fn keys(data: &[u8]) {
     static KEYS: [Injective; 2] = [Injective::new(), Injective::new()];
     let Some((first, [name])) = parts::<1>(data) else { return };
     let exact = LockName::exact(name);
@@ -98,7 +98,7 @@ fn literals(key: &[u8]) {
 }
 
 /// What a server answers: a version, numbers, tokens.
-pub fn answers(data: &[u8]) {
+pub(crate) fn answers(data: &[u8]) {
     let Some((_, [rest])) = parts::<1>(data) else { return };
     let text = String::from_utf8_lossy(rest).into_owned();
     if let Some([major, minor, patch]) = server::version(&text) {
