@@ -132,6 +132,8 @@ mod error;
 #[cfg(not(keyward_loom))]
 mod handover;
 pub mod hash;
+#[cfg(all(any(test, keyward_fuzz), feature = "file", feature = "mysql", not(keyward_loom)))]
+mod inputs;
 #[cfg(not(keyward_loom))]
 mod installed;
 #[cfg(not(keyward_loom))]
@@ -160,6 +162,9 @@ mod watch;
 
 #[cfg(all(feature = "file", not(keyward_loom)))]
 pub use crate::backend::file;
+#[cfg(all(any(test, keyward_fuzz), feature = "file", feature = "mysql", not(keyward_loom)))]
+#[doc(hidden)]
+pub use crate::backend::fuzzed;
 #[cfg(all(feature = "mysql", not(keyward_loom)))]
 pub use crate::backend::mysql;
 #[cfg(all(feature = "macros", not(keyward_loom)))]

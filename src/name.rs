@@ -11,6 +11,9 @@ use sha2::{Digest, Sha256};
 /// The length of the part of an encoded name that tells names apart: 160 bits in base32.
 const DIGEST: usize = 32;
 
+/// The length of the part that is for people, at most.
+const READABLE: usize = 32;
+
 /// The name of a lock: any string but the empty one.
 ///
 /// Strings convert into it, so that most code never names this type. It is ordered by its bytes and
@@ -111,8 +114,20 @@ impl LockName {
             _ => '_',
         };
         let room = longest - DIGEST - 2;
-        let readable: String = self.bytes.iter().take(room.min(32)).map(readable).collect();
+        let readable: String = self.bytes.iter().take(room.min(READABLE)).map(readable).collect();
         format!("~{readable}.{digest}")
+    }
+
+    /// Whether [`encoded`](Self::encoded) may have made it of another name.
+    #[cfg(all(feature = "mysql", not(keyward_loom)))]
+    pub(crate) fn is_like_encoded(key: &[u8]) -> bool {
+        let Some(rest) = key.strip_prefix(b"~") else { return false };
+        let Some(dot) = rest.len().checked_sub(DIGEST + 1) else { return false };
+        let is_safe = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-');
+        let is_digit = |byte: &u8| matches!(byte, b'a'..=b'z' | b'2'..=b'7');
+        let (readable, digest) = rest.split_at(dot);
+        let has_form = dot <= READABLE && readable.iter().all(is_safe) && digest[0] == b'.';
+        has_form && digest[1..].iter().all(is_digit)
     }
 }
 

@@ -53,6 +53,12 @@ impl BackendUrl {
         if self.may_be_password { "…" } else { text }
     }
 
+    /// Whether the question mark, and so what stands before it, may be a part of a password.
+    #[cfg(feature = "mysql")]
+    pub(crate) const fn may_be_password(&self) -> bool {
+        self.may_be_password
+    }
+
     pub(crate) fn scheme(&self) -> &str {
         &self.scheme
     }

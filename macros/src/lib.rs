@@ -11,6 +11,8 @@
 mod args;
 mod expand;
 mod function;
+#[cfg(test)]
+mod fuzzed;
 mod scope;
 mod template;
 

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "file")]
 pub mod file;
+#[cfg(all(any(test, keyward_fuzz), feature = "file", feature = "mysql"))]
+pub mod fuzzed;
 pub mod memory;
 #[cfg(feature = "mysql")]
 pub mod mysql;

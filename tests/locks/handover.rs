@@ -340,3 +340,31 @@ fn listeners_of_a_lease_that_was_passed_on_stay_silent() {
     assert!(!token.is_cancelled());
     assert_eq!(assert_ready_ok!(task::spawn(lease.release()).poll()), Released::WasLost);
 }
+
+#[test]
+fn nothing_is_passed_on_where_nobody_waits() {
+    let (backend, locks) = passing();
+    drop(now(locks.lock_named("a")).unwrap());
+    let _ = assert_ready_ok!(task::spawn(now(locks.lock_named("a")).unwrap().release()).poll());
+    let counts = backend.counts();
+    assert_eq!((counts.acquires, counts.passed_on), (2, 0));
+    assert!(backend.is_free("a"));
+}
+
+#[test]
+fn names_of_one_key_have_one_queue() {
+    let runtime = paused();
+    let _inside = runtime.enter();
+    let backend = Scripted::new(Script { key_follows: Some(b'/'), ..Script::default() });
+    let locks = backend.locks();
+    let lease = now(locks.lock_named("x/a")).unwrap();
+    for other in ["y/a", "a", "x/a"] {
+        assert!(now(locks.try_lock_named(other)).unwrap_err().is_would_block(), "{other}");
+    }
+    assert!(now(locks.try_lock_named("x/b")).is_ok());
+    let mut wait = by_hand(locks.lock_named("y/a"));
+    assert_pending!(wait.poll());
+    assert_eq!(backend.counts().acquires, 2, "the other waits for its turn, not at the store");
+    drop(lease);
+    drop(assert_ready_ok!(wait.poll()));
+}

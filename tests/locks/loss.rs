@@ -7,11 +7,13 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Wake, Waker},
+    time::Duration,
 };
 
 use futures::FutureExt;
 use keyward::{Lease, LeaseState, Locks, LossReason, Released, memory::MemoryBackend};
-use tokio_test::{assert_pending, assert_ready, assert_ready_err, task};
+use tokio::time::Instant;
+use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
 use tokio_util::sync::CancellationToken;
 
 use crate::{by_hand, now, scripted::Scripted, support::warnings::two_subscribers};
@@ -177,4 +179,24 @@ fn the_log_comes_after_the_news() {
     assert_eq!(seen.recv().unwrap(), (true, [true, true]), "who is told of a loss together");
     assert!(readers.iter().all(|lease| lease.state() == CLOSED));
     assert!(tokens.iter().all(CancellationToken::is_cancelled));
+}
+
+#[test]
+fn a_lease_ends_when_nobody_vouches_for_it_any_more() {
+    let backend = Scripted::default();
+    let locks = backend.locks();
+    let lease = now(locks.lock_named("a")).unwrap();
+    let hour = Duration::from_secs(3600);
+    let later = Instant::now() + hour;
+    backend.script().vouches_until = Some(later);
+    assert_eq!(lease.valid_until(), Some(later));
+    assert_eq!(lease.state(), LeaseState::Held);
+    assert_ready_ok!(task::spawn(lease.ensure_held()).poll());
+
+    backend.script().vouches_until = Some(Instant::now());
+    let error = assert_ready_err!(task::spawn(lease.ensure_held()).poll());
+    assert!(error.is_lost(), "the backend says that it is held, and says so too late: {error}");
+    assert_eq!(lease.state(), LeaseState::Lost(LossReason::Expired));
+    backend.script().vouches_until = Some(later);
+    assert_eq!(lease.state(), LeaseState::Lost(LossReason::Expired), "a loss is for ever");
 }

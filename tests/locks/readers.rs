@@ -152,3 +152,21 @@ fn no_try_of_a_reader_passes_a_writer_who_waits_at_the_store() {
     drop(reader);
     assert!(backend.is_free("a"));
 }
+
+#[test]
+fn a_try_does_not_pass_by_a_writer_who_is_about_to_ask_the_store() {
+    let runtime = paused();
+    let _inside = runtime.enter();
+    let backend = Scripted::new(Script { turns: 3, ..Script::default() });
+    let locks = backend.locks();
+    let mut writer = by_hand(locks.lock_named("a"));
+    for _ in 0..2 {
+        assert_pending!(writer.poll());
+        backend.script().turns = 0;
+        let tried = now(locks.try_lock_named("a").shared());
+        assert!(tried.unwrap_err().is_would_block(), "the store does not know of the writer yet");
+        assert!(now(locks.try_lock_named("b").shared()).is_ok());
+    }
+    drop(writer);
+    assert!(now(locks.try_lock_named("a").shared()).is_ok());
+}

@@ -15,8 +15,12 @@ async fn long_waits_are_reported_and_the_next_one_later() {
     let _lease = locks.lock_named("vol\n1").await.unwrap();
     let (start, mut wait) = (Instant::now(), task::spawn(locks.lock_named("vol\n1").into_future()));
     let mut told = Vec::new();
-    while start.elapsed() < Duration::from_secs(25) {
+    let mut other = task::spawn(locks.lock_named("vol\n1").into_future());
+    while start.elapsed() < Duration::from_secs(24) {
         assert_pending!(wait.poll());
+        if start.elapsed() >= Duration::from_secs(19) {
+            assert_pending!(other.poll()); // too late for a warning of its own
+        }
         for fields in warnings.try_iter() {
             told.push((start.elapsed().as_secs(), fields));
         }
@@ -24,17 +28,19 @@ async fn long_waits_are_reported_and_the_next_one_later() {
     }
     let (at, fields): (Vec<_>, Vec<_>) = told.into_iter().unzip();
     assert_eq!(at, [5, 10, 20]);
-    let field = |name: &str| {
-        let found = fields[0].iter().find(|(field, _)| field == name);
-        found.map(|(_, value)| value.as_str()).unwrap_or_else(|| panic!("no {name}: {fields:?}"))
+    let field_of = |fields: &[(String, String)], name: &str| {
+        let found = fields.iter().find(|(field, _)| field == name);
+        found.map(|(_, value)| value.clone()).unwrap_or_else(|| panic!("no {name}: {fields:?}"))
     };
+    let field = |name| field_of(&fields[0], name);
     assert_eq!(field("lock.name"), r#""vol\n1""#, "escaped, or it could forge a log line");
     assert_eq!(field("lock.backend"), r#""memory""#);
     let owner = format!("\"process {} for ", std::process::id());
     assert!(field("owner").starts_with(&owner), "{}", field("owner"));
-    assert_eq!(field("queued"), "1");
+    let queued: Vec<_> = fields.iter().map(|fields| field_of(fields, "queued")).collect();
+    assert_eq!(queued, ["1", "1", "2"]);
     assert_eq!(field("message"), "still waiting for a named lock");
-    drop(wait);
+    drop((wait, other));
     advance(Duration::from_secs(100)).await;
     assert_eq!(warnings.try_iter().count(), 0, "nobody waits any more");
 }

@@ -6,6 +6,7 @@
 #![allow(dead_code, reason = "each of the test binaries that have it uses a part of it")]
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     future::Future,
     pin::Pin,
@@ -22,7 +23,7 @@ use keyward::{
 use shuttle::sync::{Mutex, MutexGuard};
 #[cfg(not(keyward_shuttle))]
 use std::sync::{Mutex, MutexGuard};
-use tokio::sync::RwLock;
+use tokio::{sync::RwLock, time::Instant};
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Scripted(Arc<Store>);
@@ -52,6 +53,10 @@ pub(crate) struct Script {
     pub(crate) verify_fails: Option<ErrorKind>,
     /// What it says of a hold that it has been asked to confirm; if none, it need not be asked.
     pub(crate) confirms: Option<Result<bool, ErrorKind>>,
+    /// Until when it vouches for a hold.
+    pub(crate) vouches_until: Option<Instant>,
+    /// What of a name is no part of its key: all that comes before the last one of these.
+    pub(crate) key_follows: Option<u8>,
 }
 
 /// What was asked of it.
@@ -196,6 +201,12 @@ impl Backend for Scripted {
         capability
     }
 
+    fn native_key<'n>(&self, name: &'n LockName) -> Result<Cow<'n, [u8]>, Error> {
+        let name = name.as_bytes();
+        let begins = self.script().key_follows.and_then(|at| name.iter().rposition(|&b| b == at));
+        Ok(Cow::Borrowed(&name[begins.map_or(0, |at| at + 1)..]))
+    }
+
     async fn inspect(&self, name: &LockName) -> Result<Occupancy, Error> {
         let turns = self.script().turns;
         Turns(turns).await;
@@ -281,6 +292,10 @@ impl Hold for ScriptedHold {
 
     fn token(&self) -> Option<FencingToken> {
         self.token
+    }
+
+    fn valid_until(&self) -> Option<Instant> {
+        self.backend.script().vouches_until
     }
 
     fn pass_on(&mut self) -> bool {

@@ -78,6 +78,8 @@ mod cache;
 mod collect;
 mod dir;
 mod errors;
+#[cfg(all(any(test, keyward_fuzz), feature = "file", feature = "mysql"))]
+pub(crate) mod fuzzed;
 mod hold;
 mod lock_file;
 mod loss;
@@ -274,7 +276,13 @@ pub struct FileBackend {
 
 impl FileBackend {
     /// Of a URL, and its `polite` option, which is for all backends.
-    pub(super) fn from_url(mut url: BackendUrl) -> Result<(Self, Option<Duration>), Error> {
+    pub(super) fn from_url(url: BackendUrl) -> Result<(Self, Option<Duration>), Error> {
+        let (path, options, polite) = Self::read_url(url)?;
+        Ok((options.open(path)?, polite))
+    }
+
+    /// What a URL says: the directory, how to use it, and the gap of polite locks. Touches no file.
+    fn read_url(mut url: BackendUrl) -> Result<(PathBuf, FileOptions, Option<Duration>), Error> {
         let rest = url.rest().strip_prefix("//localhost/").map(|path| format!("/{path}"));
         let rest = rest.unwrap_or_else(|| url.rest().to_owned());
         let path = match rest.strip_prefix("//") {
@@ -311,7 +319,7 @@ impl FileBackend {
         let polite = url.duration("polite")?;
         url.finish()?;
         check_gap(polite)?;
-        Ok((options.open(path)?, polite))
+        Ok((path, options, polite))
     }
 
     fn path<'n>(&self, name: &'n LockName) -> Result<Cow<'n, [u8]>, Error> {

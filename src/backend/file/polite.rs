@@ -44,10 +44,10 @@ const READERS: Duration = Duration::from_millis(5);
 pub(super) const SHORTEST: Duration = Duration::from_millis(110);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Usage {
-    since: u64,
-    last: u64,
-    gap_until: u64,
+pub(super) struct Usage {
+    pub(super) since: u64,
+    pub(super) last: u64,
+    pub(super) gap_until: u64,
 }
 
 fn clock() -> u64 {
@@ -109,7 +109,7 @@ pub(super) fn leave(fd: BorrowedFd<'_>, gap: Duration) -> io::Result<()> {
 
 impl Usage {
     /// A gap that ends later than one could have begun is of another clock.
-    const fn left(&self, now: u64, gap: u64) -> Option<Duration> {
+    pub(super) const fn left(&self, now: u64, gap: u64) -> Option<Duration> {
         let left = self.gap_until.saturating_sub(now);
         if left == 0 || left > gap { None } else { Some(Duration::from_micros(left)) }
     }
@@ -119,27 +119,39 @@ impl Usage {
     }
 }
 
+impl Usage {
+    pub(super) fn encode(self, boot: u32) -> [u8; LEN] {
+        let mut bytes = [0; LEN];
+        bytes[..4].copy_from_slice(MAGIC);
+        bytes[4..8].copy_from_slice(&boot.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.since.to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.last.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.gap_until.to_le_bytes());
+        let crc = crc32fast::hash(&bytes[..36]);
+        bytes[36..].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// None if it is no record of this boot: empty, torn, or somebody else's.
+    pub(super) fn decode(bytes: &[u8], boot: u32) -> Option<Self> {
+        let bytes: &[u8; LEN] = bytes.try_into().ok()?;
+        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[at + i]));
+        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+        let is_ours = &bytes[..4] == MAGIC && word(4) == boot;
+        let is_whole = word(36) == crc32fast::hash(&bytes[..36]);
+        let usage = || Self { since: long(8), last: long(16), gap_until: long(24) };
+        (is_ours && is_whole).then(usage)
+    }
+}
+
 fn read(fd: BorrowedFd<'_>) -> io::Result<Option<Usage>> {
     let mut bytes = [0; LEN];
     let length = rustix::io::retry_on_intr(|| rustix::io::pread(fd, &mut bytes[..], AT))?;
-    let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| bytes[at + i]));
-    let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
-    let valid = length == LEN
-        && &bytes[..4] == MAGIC
-        && word(4) == Process::this_boot()
-        && word(36) == crc32fast::hash(&bytes[..36]);
-    Ok(valid.then(|| Usage { since: long(8), last: long(16), gap_until: long(24) }))
+    Ok(Usage::decode(&bytes[..length], Process::this_boot()))
 }
 
 fn write(fd: BorrowedFd<'_>, usage: Usage) -> io::Result<()> {
-    let mut bytes = [0; LEN];
-    bytes[..4].copy_from_slice(MAGIC);
-    bytes[4..8].copy_from_slice(&Process::this_boot().to_le_bytes());
-    bytes[8..16].copy_from_slice(&usage.since.to_le_bytes());
-    bytes[16..24].copy_from_slice(&usage.last.to_le_bytes());
-    bytes[24..32].copy_from_slice(&usage.gap_until.to_le_bytes());
-    let crc = crc32fast::hash(&bytes[..36]);
-    bytes[36..].copy_from_slice(&crc.to_le_bytes());
+    let bytes = usage.encode(Process::this_boot());
     let written = rustix::io::retry_on_intr(|| rustix::io::pwrite(fd, &bytes, AT))?;
     if written == LEN { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
 }

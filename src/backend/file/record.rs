@@ -99,7 +99,11 @@ fn host() -> [u8; 16] {
 
 /// When a process began, in clock ticks since boot; none if there is none.
 fn started(pid: u32) -> Option<u32> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    beginning(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The same, out of what the kernel says of it.
+pub(super) fn beginning(stat: &[u8]) -> Option<u32> {
     // The second field is the program's name in parentheses, and may contain anything.
     let end = stat.iter().rposition(|&b| b == b')')?;
     let rest = str::from_utf8(&stat[end + 1..]).ok()?;

@@ -10,6 +10,8 @@
 //!   before the first of it is used, and after a restart of the machine tokens go on behind it.
 //! * **K4** A record that is exactly what we wrote last was written last by us, and then the rest of
 //!   our block is still ours.
+//! * **K5** The very last tokens are never given: nothing would be greater. No clock comes near them,
+//!   so a record that does is forged or of a broken program, and locking such a file fails.
 
 use std::{
     io,
@@ -37,6 +39,8 @@ const AHEAD: u64 = 1 << 20;
 const WASTE: u64 = AHEAD / 2;
 /// Tokens that one `fdatasync` pays for.
 const DURABLE: u64 = 1 << 20;
+/// The last token that a record may have for tokens to go on behind it (K5).
+const LAST: u64 = u64::MAX - 4 * DURABLE;
 /// How old `since` may get in a record of our own before it is written anew.
 const FRESH: Duration = Duration::from_millis(100);
 
@@ -144,6 +148,11 @@ impl Tokens {
             let rebooted = stored.process.boot != process.boot;
             if rebooted { stored.token.max(stored.durable) } else { stored.token }
         });
+        if taken.max(self.last) > LAST {
+            let message = "its record says that no fencing token is left: remove it while nobody holds \
+                the lock, or switch tokens off (fencing=off)";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
         let first = taken.max(self.last).saturating_add(1).max(clock);
         let ahead = first > clock.saturating_add(WASTE);
         let block = self.used.clamp(if ahead { 1 } else { FIRST_BLOCK }, LARGEST_BLOCK);

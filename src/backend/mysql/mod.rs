@@ -95,6 +95,8 @@ mod actor;
 mod batch;
 mod control;
 mod errors;
+#[cfg(all(any(test, keyward_fuzz), feature = "file", feature = "mysql"))]
+pub(crate) mod fuzzed;
 mod hold;
 mod inspect;
 mod name;

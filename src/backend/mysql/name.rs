@@ -6,7 +6,7 @@
 //! 1. A native name stands as it is if every server takes it as it is: then Python services that use
 //!    the same name meet us. Any other is [encoded](LockName::encoded), so that case, accents, length
 //!    and odd bytes mean the same on MariaDB and on MySQL, and two names never share a lock.
-//! 2. An exact name goes verbatim or not at all.
+//! 2. An exact name goes verbatim or not at all, and not if it is what another name may be encoded as.
 //! 3. Nothing of a name is ever text in a statement: it goes as `X'…'`, whatever the SQL mode and the
 //!    character set.
 
@@ -34,7 +34,13 @@ pub(super) fn native<'n>(
 ) -> Result<Cow<'n, [u8]>, Error> {
     let bytes = name.as_bytes();
     if all_exact || name.is_exact() {
-        return exact(bytes, family);
+        let key = exact(bytes, family)?;
+        // As the server takes it: letters without an ASCII look may become ones with it.
+        if LockName::is_like_encoded(&key.to_ascii_lowercase()) {
+            let why = "an exact name cannot look like the code of another: ~, a dot, 32 letters";
+            return Err(Error::new(ErrorKind::InvalidName).with_message(why));
+        }
+        return Ok(key);
     }
     let plain =
         |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_.:/@+-".contains(byte);
@@ -150,6 +156,17 @@ mod tests {
         assert_eq!(exact("ΟΔΟΣ İ Ⴀ".as_bytes(), Family::MySql).as_deref(), Ok("οδοσ i Ⴀ"));
         let refused = Err(ErrorKind::InvalidName);
         assert_eq!(exact(b"a\0b", Family::MariaDb), refused);
+        for code in ["pool/vol 42", "x"] {
+            let code = LockName::from(code).encoded(LONGEST);
+            for family in [Family::MariaDb, Family::MySql] {
+                assert_eq!(exact(code.as_bytes(), family), refused);
+                assert_eq!(exact(code.to_ascii_uppercase().as_bytes(), family), refused);
+                assert!(exact(&code.as_bytes()[..code.len() - 1], family).is_ok());
+            }
+        }
+        let kelvin = format!("~{}.{}", '\u{212a}', "a".repeat(32));
+        assert_eq!(exact(kelvin.as_bytes(), Family::MySql), refused);
+        assert!(exact(kelvin.as_bytes(), Family::MariaDb).is_ok());
         assert_eq!(exact(&[b'x'; 193], Family::MariaDb), refused);
         assert!(exact(&[b'x'; 192], Family::MariaDb).is_ok());
         assert!(exact(&[0xff], Family::MariaDb).is_ok());

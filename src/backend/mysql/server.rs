@@ -187,7 +187,7 @@ pub(super) fn refused(why: impl std::fmt::Display) -> Error {
 }
 
 /// The first three numbers; MariaDB may put `5.5.5-` before its own.
-fn version(text: &str) -> Option<[u32; 3]> {
+pub(super) fn version(text: &str) -> Option<[u32; 3]> {
     let text = text.strip_prefix("5.5.5-").unwrap_or(text);
     let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     let mut next = || numbers.next()?.ok();

@@ -1,7 +1,8 @@
 //! What a [`MySqlOptions`] may be told by URL: `mysql://user:password@host:3306/database?option=value`.
 //!
 //! Spellings of tooz and of sqlx stand beside our own where both mean the same. What we do not know is
-//! refused, and no error shows a password.
+//! refused, and no error shows a password. What comes before the last `@` may be one, so that `@` ends
+//! the login or is an error: `root:12/34@host` would be a host `root`, a port and a database to us.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -19,6 +20,12 @@ pub(super) fn from_url(mut url: BackendUrl) -> Result<(MySqlOptions, Option<Dura
     let rest = url.rest().strip_prefix("//");
     let rest = rest.ok_or_else(|| url::bad(format!("a mysql url looks like {form}")))?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if path.contains('@') || url.may_be_password() {
+        return Err(url::bad(
+            "an @ comes behind the host of the url: in a user, a password or anything else write \
+             %40 for it, %2F for / and %3F for ?",
+        ));
+    }
     let (login, host) = match authority.rsplit_once('@') {
         Some((login, host)) => (Some(login), host),
         None => (None, authority),
@@ -186,6 +193,23 @@ mod tests {
             let error = parse(bad).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{bad}: {error}");
         }
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_no_host_and_no_database() {
+        for bad in [
+            "mysql://root:12/ter2@h/",
+            "mysql://root:12?charset=ter2@h/",
+            "mysql://root:p@12/ter2@h",
+            "mysql://h/a@b",
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{bad}");
+            assert!(error.to_string().contains("%40") && !error.to_string().contains("ter2"));
+        }
+        let options = parse("mysql://root:p@ss@h/a%40b?socket=/run/%40x").unwrap();
+        assert_eq!(options.password.as_deref(), Some("p@ss"));
+        assert_eq!(options.database.as_deref(), Some("a@b"));
     }
 
     #[test]

@@ -180,7 +180,7 @@ pub(crate) enum OnLost {
 }
 
 /// As in URLs: a whole number and a unit.
-fn duration(text: &str) -> Result<Duration, &'static str> {
+pub(crate) fn duration(text: &str) -> Result<Duration, &'static str> {
     const EXPECTED: &str = "a time is a whole number and ms, s, m or h";
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or(EXPECTED)?;
     let number: u64 = text[..digits].parse().map_err(|_| EXPECTED)?;

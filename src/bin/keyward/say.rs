@@ -95,7 +95,11 @@ pub(crate) fn usage(mut error: clap::Error) -> ExitCode {
     let may_be_a_name = error.kind() == ErrorKind::UnknownArgument
         && error.get(ContextKind::SuggestedArg).is_none()
         && error.remove(ContextKind::Suggested).is_some();
-    let text = secret::masked(&error.render().to_string());
+    let args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
+    let text = match secret::is_maskable(args) {
+        true => secret::masked(&error.render().to_string()),
+        false => format!("error: {}", error.kind()),
+    };
     let mut lines: Vec<_> = text.lines().map(printable).collect();
     if may_be_a_name {
         let tip = "  tip: a name that begins with '-' is given in two parts, as in '--prefix=-' and the rest";
