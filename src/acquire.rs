@@ -1,6 +1,7 @@
 //! One acquisition of a lease: what was asked for, and the future that does it.
 //!
 //! What it takes to wait is in [`wait`], several names at once in [`several`].
+#![forbid(unsafe_code)]
 
 mod several;
 mod wait;

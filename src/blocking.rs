@@ -4,6 +4,7 @@
 //! or a connection is looked after by one thread of keyward's own, which is started at the first call
 //! and stays. Within a runtime they panic, as Tokio's own `blocking_` methods do: the thread that they
 //! would block may be the one that has to release the lock.
+#![forbid(unsafe_code)]
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! A boxed future that is fused, and `Sync` although what is in the box is not: what our own futures
 //! are made of, so that a struct that keeps one can be shared between threads.
+#![forbid(unsafe_code)]
 
 use std::{
     future::Future,

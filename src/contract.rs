@@ -26,6 +26,7 @@
 //! `Locks` asks for a name at most once at a time, apart from tries of shared holds, so a backend
 //! never sees two tasks of one `Locks` fight. It keeps the clock of timeouts, by dropping the
 //! acquisition. And it turns "not now" into the errors that users see.
+#![forbid(unsafe_code)]
 
 use std::{borrow::Cow, fmt, future::Future, pin::Pin, time::Duration};
 

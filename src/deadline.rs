@@ -8,6 +8,7 @@
 //! 2. What is watched is not kept alive by that.
 //! 3. [`Expires::expire`] is called at the deadline or after it, never before; the thread may be late,
 //!    so whoever asks for a state looks at the clock as well.
+#![forbid(unsafe_code)]
 
 use std::{
     io,

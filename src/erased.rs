@@ -1,4 +1,5 @@
 //! The contract's boxed twin: what lets [`Locks`](crate::Locks) be one type for all backends.
+#![forbid(unsafe_code)]
 
 use std::{borrow::Cow, fmt, time::Duration};
 

@@ -4,6 +4,7 @@
 //! ([`TryLockError`]) or not to wait for long ([`Elapsed`]). Both are unit-like, as tokio's are: the
 //! caller knows which key it asked for, and there is only one reason. What has a backend can fail in
 //! many ways, and does so with an [`Error`].
+#![forbid(unsafe_code)]
 
 use std::{borrow::Cow, error, fmt, sync::Arc};
 

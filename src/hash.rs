@@ -2,6 +2,7 @@
 //!
 //! foldhash, seeded anew for every [`RandomState`]: about 4 ns for a 40-byte name where std's
 //! SipHash takes 12. The types are our own, so that foldhash is no part of the public API.
+#![forbid(unsafe_code)]
 
 use std::hash::{BuildHasher, Hasher};
 

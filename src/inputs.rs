@@ -2,6 +2,7 @@
 //!
 //! An input is a first byte, which says what to do, and texts with line feeds between them, so that the
 //! corpus can be read and written by people.
+#![forbid(unsafe_code)]
 
 use std::{collections::HashMap, sync::Mutex};
 

@@ -4,6 +4,7 @@
 //! 1. They are installed once and stay: two callers in one process never lock in two places because
 //!    somebody came between them.
 //! 2. Without them there is an error, and never a lock that reaches less far than was meant.
+#![forbid(unsafe_code)]
 
 use std::sync::OnceLock;
 

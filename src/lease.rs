@@ -1,4 +1,5 @@
 //! What a hold of a backend's name is to its holder.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 

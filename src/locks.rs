@@ -1,4 +1,5 @@
 //! [`Locks`]: named locks in some store, behind one type for all backends.
+#![forbid(unsafe_code)]
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -28,6 +28,7 @@
 //! // Once, after the recorder of your choice has been installed:
 //! keyward::metrics::describe();
 //! ```
+#![forbid(unsafe_code)]
 
 use ::metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 

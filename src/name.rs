@@ -2,6 +2,7 @@
 //!
 //! [`LockName::encoded`] is a **wire format**: two builds that map one name differently do not exclude
 //! each other. The golden values are in the tests of the backends that use it.
+#![forbid(unsafe_code)]
 
 use std::{fmt, sync::Arc};
 

@@ -11,6 +11,7 @@
 //! 2. What has begun is counted back when it ends, in whatever way: [`Waiting`] and [`Holding`] do so
 //!    when they are dropped.
 //! 3. No clock is read if nobody listens.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 

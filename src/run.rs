@@ -7,6 +7,7 @@
 //!    one was lost, all of their locks.
 //! 4. The future of the work is not copied: functions that run under leases and call each other keep
 //!    their size.
+#![forbid(unsafe_code)]
 
 use std::{
     future::Future,

@@ -2,6 +2,7 @@
 //!
 //! The caller's thread drives its own future and sleeps meanwhile; the thread of the runtime only
 //! keeps the clock.
+#![forbid(unsafe_code)]
 
 use std::{
     future::{Future, pending},

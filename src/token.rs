@@ -1,4 +1,5 @@
 //! Fencing tokens: numbers that say which of two holders came later.
+#![forbid(unsafe_code)]
 
 use std::fmt;
 

@@ -6,6 +6,7 @@
 //! 1. Whatever is not understood is an error that lists what would be: a typing mistake must not
 //!    weaken a lock silently.
 //! 2. No error and no `Debug` shows what stands after the scheme, where a password may be.
+#![forbid(unsafe_code)]
 
 use std::{fmt, time::Duration};
 

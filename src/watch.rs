@@ -10,6 +10,7 @@
 //! 3. Who has been told in one of the ways finds the others agree: the state comes first, the tokens
 //!    that were handed out second, and the futures last.
 //! 4. A loss is logged once for each lease that hears of it, after all who are told together have been told.
+#![forbid(unsafe_code)]
 
 use std::{
     fmt,

@@ -7,6 +7,7 @@
 //! | `template.rs` | the grammar of a lock's name                                   |
 //! | `scope.rs`    | what a name may be made of, and the expression that makes it   |
 //! | `expand.rs`   | what the function becomes                                      |
+#![forbid(unsafe_code)]
 
 mod args;
 mod expand;

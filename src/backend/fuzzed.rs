@@ -7,6 +7,7 @@
 //! * **Z3** No password of a URL is shown, by what is made of it or by the error.
 //! * **Z4** What is written is read back as it was, and nothing else is taken for it.
 //! * **Z5** Tokens grow, whatever stands in the file.
+#![forbid(unsafe_code)]
 
 use std::{error, fmt::Write};
 

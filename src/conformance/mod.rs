@@ -48,7 +48,7 @@
 //! conformance::excludes(&Mine::new()).await.unwrap();
 //! # }
 //! ```
-
+#![forbid(unsafe_code)]
 #![expect(
     clippy::missing_errors_doc,
     clippy::missing_panics_doc,

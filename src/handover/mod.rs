@@ -22,6 +22,7 @@
 //! * **H4** Who may be known to the store is counted, from before it is asked until it has confirmed
 //!   the release, and sees after being counted whether the gate is closed. So once nobody is counted,
 //!   a closed gate holds nothing, and will not.
+#![forbid(unsafe_code)]
 
 mod held;
 mod kept;

@@ -9,6 +9,7 @@
 //!   reports two that are not ordered.
 //! * shuttle looks at all that is asynchronous, in many random schedules. What Tokio has and shuttle has
 //!   not is made of shuttle's primitives in `modelled.rs`, and `clock.rs` has a time that stands still.
+#![forbid(unsafe_code)]
 
 #[cfg(keyward_shuttle)]
 mod clock;

@@ -91,6 +91,7 @@
 //! The layer is ready when the inner service is, and calls the very service that was ready; so while a
 //! request waits for its lock, it keeps what the inner service gives to those who are ready, such as a
 //! place within a limit of concurrency. Where many may wait, give the wait a limit.
+#![forbid(unsafe_code)]
 
 mod error;
 mod future;

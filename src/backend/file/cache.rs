@@ -3,6 +3,7 @@
 //!
 //! A table of as many places as there are files kept, each name with one place: no list to keep in
 //! order, and a bound on what is open. A file is in the table, or in one hold; never in both.
+#![forbid(unsafe_code)]
 
 use std::{
     hash::BuildHasher,

@@ -13,6 +13,7 @@
 //!
 //! What is left: a process that has looked up the path and not opened it yet. keyward looks again
 //! after locking; a Python process would not. Hence *old*: hours, not seconds.
+#![forbid(unsafe_code)]
 
 use std::{
     os::fd::AsFd,

@@ -8,6 +8,7 @@
 //! 3. A lock counts only while the *path* still names the file that it is on. Whether the name below
 //!    the directory does is looked at for every lock; whether the path still names the directory, once
 //!    in [`RECENT`], and again after every loss.
+#![forbid(unsafe_code)]
 
 use std::{
     ffi::{CStr, CString},

@@ -1,4 +1,5 @@
 //! What the kernel says, as our errors.
+#![forbid(unsafe_code)]
 
 use std::{io, path::Path};
 

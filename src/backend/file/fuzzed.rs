@@ -1,4 +1,5 @@
 //! Of what a fuzzer runs, the part that is this backend's: see `backend/fuzzed.rs`.
+#![forbid(unsafe_code)]
 
 use std::{
     fs::File,

@@ -1,4 +1,5 @@
 //! A held lock file, as the contract wants it.
+#![forbid(unsafe_code)]
 
 use std::{
     fs, io,

@@ -1,4 +1,5 @@
 //! One lock file, opened; and the lock on it.
+#![forbid(unsafe_code)]
 
 use std::{
     ffi::{CStr, CString},

@@ -12,6 +12,7 @@
 //!
 //! What is reported of a hold that has been released meanwhile, nobody hears: see
 //! [`watch`](crate::watch).
+#![forbid(unsafe_code)]
 
 use std::{
     ffi::{CStr, CString},

@@ -2,6 +2,7 @@
 //!
 //! A path here is relative to the lock directory. Whatever the name, it stays inside: no component of
 //! it is empty, `.` or `..`, none has a NUL or more than 255 bytes, and it does not start with `/`.
+#![forbid(unsafe_code)]
 
 use std::borrow::Cow;
 

@@ -20,6 +20,7 @@
 //!
 //! Readers that overlap write this without excluding each other. At worst a gap begins late by one of
 //! their holds.
+#![forbid(unsafe_code)]
 
 use std::{io, os::fd::BorrowedFd, time::Duration};
 

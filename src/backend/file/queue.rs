@@ -18,6 +18,7 @@
 //!   share a part: so who has waited for [`PATIENCE`] looks at the lock itself, and if it is free and
 //!   still free after [`PAUSE`], and the same one of another process is the first in line both times, he
 //!   takes it, and this process does not trust the queue for [`DISTRUST`].
+#![forbid(unsafe_code)]
 
 use std::{
     io,

@@ -19,6 +19,7 @@
 //!
 //! A killed writer cannot tear it, since it lies within one page; who reads without the lock may see
 //! half of a write, and the checksum tells.
+#![forbid(unsafe_code)]
 
 use std::{
     fs,

@@ -5,6 +5,7 @@
 //! * **S2** A process may take a lock that it has just had without looking who waits, for
 //!   [`BARGING`] at a stretch. Readers always look, or writers would starve.
 //! * **S3** A lock counts once [`LockFile::settle`] says so.
+#![forbid(unsafe_code)]
 
 use std::{
     hash::{BuildHasher, Hasher},

@@ -12,6 +12,7 @@
 //!   our block is still ours.
 //! * **K5** The very last tokens are never given: nothing would be greater. No clock comes near them,
 //!   so a record that does is forged or of a broken program, and locking such a file fails.
+#![forbid(unsafe_code)]
 
 use std::{
     io,

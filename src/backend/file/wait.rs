@@ -12,6 +12,7 @@
 //!   desk's mutex. Who cancels holds it, so he never interrupts a later job for good: at worst it
 //!   makes one call again.
 //! * **W3** A cancel is not lost, wherever it comes: see [`ofd::Pending`].
+#![forbid(unsafe_code)]
 
 use std::{
     fmt,

@@ -7,6 +7,7 @@
 //! 1. What [`inspect`](Backend::inspect) tells of a holder stands in the registry's own copy of the name
 //!    (`Entry`), which lives as long as the name is held: there is no second table to keep up to date.
 //! 2. As long as nobody has asked for faults, they cost one look at whether somebody has.
+#![forbid(unsafe_code)]
 
 mod faults;
 

@@ -90,6 +90,7 @@
 //! They live on the Tokio runtime in which the locks were connected, and when that ends, so do they. A
 //! forked child has to connect anew; as long as it lives and has not started another program, a parent
 //! that is *killed* leaves its locks for the ttl.
+#![forbid(unsafe_code)]
 
 mod actor;
 mod batch;

@@ -10,6 +10,7 @@
 //!
 //! Everything async runs on the main thread: the kernel kills the program when the *thread* that has
 //! started it ends, not the process.
+#![forbid(unsafe_code)]
 
 mod args;
 mod child;
