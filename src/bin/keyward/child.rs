@@ -7,8 +7,10 @@
 //!     between `fork` and `exec`, and no unsafe code, of which little is allowed there.
 //! P2. The death signal goes with the *thread* that has started the process: the main one, which lives
 //!     as long as the process does. It reaches this one process, not what that starts. The kernel forgets
-//!     it when the process changes its rights; for that there is a [`Watcher`]. It is started right after
-//!     the program, which has to execute twice before it can be what it is, let alone change its rights.
+//!     it when the process changes its rights; for that there is a [`Watcher`].
+//! P4. Whatever is to be there before the program is: the process of P1 executes it when it is told to
+//!     ([`Program::go`]), and ends if nobody can tell it any more. It hears that through a pipe which it
+//!     opens by our number for it, so that the program has no descriptor of ours (P3).
 //! P3. The program has no descriptor of ours (all are opened close-on-exec), and the signal mask (S4) and
 //!     the dispositions that we were started with: what has a handler here has the default there, what is
 //!     ignored stays ignored (S1).
@@ -16,10 +18,12 @@
 use std::{
     env,
     error::Error,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fmt::Display,
-    io,
-    os::unix::process::CommandExt,
+    fs::{self, File},
+    io::{self, PipeReader, PipeWriter, Read, Write},
+    os::{fd::AsRawFd, unix::process::CommandExt},
+    path::Path,
     process::{self, ExitCode, ExitStatus},
 };
 
@@ -48,14 +52,17 @@ pub(crate) fn become_the_program() -> Option<ExitCode> {
     if args.next()? != ENTRY {
         return None;
     }
-    let (parent, program) = (args.next()?, args.next()?);
+    let (parent, go, program) = (args.next()?, args.next()?, args.next()?);
     if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
         let what = "the program cannot be made to end with keyward";
         return Some(not_started(what, &error, exit::NOT_EXECUTABLE));
     }
     // It may have ended before that, and then nobody kills us, and the lock is free.
-    let is_parents = getppid().map(Pid::as_raw_nonzero).map(|pid| pid.to_string().into());
-    if is_parents != Some(parent) {
+    let is_parents = getppid().map(|pid| pid.as_raw_nonzero().to_string());
+    if is_parents.as_deref().map(OsStr::new) != Some(&parent) {
+        return Some(ExitCode::from(exit::LOST));
+    }
+    if !is_told_to_go(&go) {
         return Some(ExitCode::from(exit::LOST));
     }
     let error = process::Command::new(&program).args(args).exec();
@@ -64,6 +71,17 @@ pub(crate) fn become_the_program() -> Option<ExitCode> {
         _ => exit::NOT_EXECUTABLE,
     };
     Some(not_started(format_args!("cannot run {}", program.display()), &error, code))
+}
+
+/// P4. Who may not look at our descriptors, because our file gives us rights, goes at once.
+fn is_told_to_go(go: &OsStr) -> bool {
+    // Its number as `/proc` has it, which may be another namespace's.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap_or_default();
+    match File::open(Path::new("/proc").join(parent.trim()).join("fd").join(go)) {
+        Ok(mut pipe) => pipe.read_exact(&mut [0]).is_ok(),
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+    }
 }
 
 /// Says so without waiting for those who read (C5): the lock is held until this process has ended.
@@ -79,13 +97,17 @@ pub(crate) struct Program {
     child: Child,
     /// Until the program has ended (P2).
     _watcher: Option<Watcher>,
+    /// Both ends, since nobody knows when the other side opens it (P4).
+    go: (PipeReader, PipeWriter),
 }
 
 impl Program {
-    /// Starts it, from the thread that calls (P2).
+    /// Starts the process that becomes it, from the thread that calls (P2), and what watches it.
     pub(crate) fn start(program: &[OsString], lease: &Lease) -> io::Result<Self> {
+        let go = io::pipe()?;
         let mut command = Command::new(OURSELVES);
-        command.arg0(ENTRY).arg(getpid().as_raw_nonzero().to_string()).args(program);
+        command.arg0(ENTRY).arg(getpid().as_raw_nonzero().to_string());
+        command.arg(go.0.as_raw_fd().to_string()).args(program);
         command.env("KEYWARD_NAME", lease.name().to_string());
         command.env("KEYWARD_BACKEND", lease.backend());
         match lease.fencing_token() {
@@ -100,7 +122,12 @@ impl Program {
             say::failed("nobody watches: a program that changes its user outlives keyward", &error);
             None
         });
-        Ok(Self { child, _watcher })
+        Ok(Self { child, _watcher, go })
+    }
+
+    /// From here on it may be the program (P4).
+    pub(crate) fn go(&mut self) -> io::Result<()> {
+        self.go.1.write_all(&[0])
     }
 
     /// Until it has ended.

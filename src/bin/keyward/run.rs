@@ -109,7 +109,12 @@ async fn supervise(
             return Ended::with(exit::NOT_EXECUTABLE);
         }
     };
+    // What comes from here on finds a process that becomes the program.
     let mut in_doubt = signals.has_ended().is_some();
+    if let Err(error) = running.go() {
+        say::failed("the program cannot be told to go", &error);
+        drop(running.send(Signal::KILL)); // it has not begun
+    }
     let (mut is_lost, mut stops) = (false, signals.stops());
     let mut lost = pin!(lease.lost());
     let mut kill_at = None;
