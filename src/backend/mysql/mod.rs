@@ -93,10 +93,13 @@
 
 mod actor;
 mod batch;
+mod change;
 mod control;
 mod errors;
+mod generation;
 mod hold;
 mod inspect;
+mod layout;
 mod name;
 mod one;
 mod options;
@@ -106,19 +109,20 @@ mod queue;
 mod sentinel;
 mod server;
 mod session;
+mod shards;
 mod sql;
 mod token;
 mod url;
 mod wait;
 mod wire;
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use self::one::One;
 pub use self::{
     hold::MySqlHold,
     options::{MySqlOptions, Tls},
 };
+use self::{one::One, shards::Shards};
 use crate::{
     contract::{Backend, Capability, Occupancy, Request},
     error::Error,
@@ -129,11 +133,23 @@ use crate::{
 /// The backend of `mysql:` URLs; made by [`MySqlOptions::connect`]. Clones are the same sessions: closing
 /// one of them ends those, once none holds anything.
 #[derive(Clone)]
-pub struct MySqlBackend(One);
+pub struct MySqlBackend(Servers);
+
+#[derive(Clone)]
+enum Servers {
+    One(One),
+    Several(Arc<Shards>),
+}
 
 impl MySqlBackend {
     async fn open(options: MySqlOptions) -> Result<Self, Error> {
-        One::open(options).await.map(Self)
+        match options.layout()? {
+            None => Ok(Self(Servers::One(One::open(options).await?))),
+            Some(layout) => {
+                let shards = Box::pin(Shards::open(options, layout)).await?;
+                Ok(Self(Servers::Several(Arc::new(shards))))
+            }
+        }
     }
 
     /// By URL; the gap of polite locks is the facade's.
@@ -145,7 +161,11 @@ impl MySqlBackend {
 
 impl fmt::Debug for MySqlBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("MySqlBackend").field(&self.0).finish()
+        let servers: &dyn fmt::Debug = match &self.0 {
+            Servers::One(one) => one,
+            Servers::Several(shards) => shards,
+        };
+        f.debug_tuple("MySqlBackend").field(servers).finish()
     }
 }
 
@@ -153,22 +173,38 @@ impl Backend for MySqlBackend {
     type Hold = MySqlHold;
 
     async fn acquire(&self, name: &LockName, request: Request) -> Result<Option<MySqlHold>, Error> {
-        self.0.acquire(&self.0.key(name)?, request).await
+        match &self.0 {
+            Servers::One(one) => one.acquire(&one.key(name)?, request).await,
+            // Boxed, so that it costs the others nothing.
+            Servers::Several(shards) => Box::pin(shards.acquire(name, request)).await,
+        }
     }
 
     fn capability(&self) -> Capability {
-        self.0.capability()
+        match &self.0 {
+            Servers::One(one) => one.capability(),
+            Servers::Several(shards) => shards.capability(),
+        }
     }
 
     fn native_key<'n>(&self, name: &'n LockName) -> Result<Cow<'n, [u8]>, Error> {
-        self.0.native_key(name)
+        match &self.0 {
+            Servers::One(one) => one.native_key(name),
+            Servers::Several(shards) => shards.native_key(name),
+        }
     }
 
     async fn inspect(&self, name: &LockName) -> Result<Occupancy, Error> {
-        self.0.inspect(&self.0.key(name)?).await
+        match &self.0 {
+            Servers::One(one) => one.inspect(&one.key(name)?).await,
+            Servers::Several(shards) => Box::pin(shards.inspect(name)).await,
+        }
     }
 
     async fn close(&self) {
-        self.0.close().await;
+        match &self.0 {
+            Servers::One(one) => one.close().await,
+            Servers::Several(shards) => shards.close().await,
+        }
     }
 }

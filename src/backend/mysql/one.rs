@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     actor, errors,
+    generation::Membership,
     hold::MySqlHold,
     inspect, name,
     options::MySqlOptions,
@@ -47,6 +48,16 @@ impl One {
         options.check()?;
         let address = options.address();
         let server = first_look(&options, &address).await?;
+        Self::begin(options, server, None).await
+    }
+
+    /// On a server that has been looked at, which may be one of several.
+    pub(super) async fn begin(
+        options: MySqlOptions,
+        server: Server,
+        membership: Option<Membership>,
+    ) -> Result<Self, Error> {
+        let address = options.address();
         let (family, is_plain) = (server.family, options.may_be_plain());
         if is_plain {
             tracing::warn!(
@@ -54,7 +65,7 @@ impl One {
                 "the password and the names of locks are sent to another host without encryption"
             );
         }
-        let pool = Pool::new(options, address, server);
+        let pool = Pool::new(options, address, server, membership);
         let this = Self(Arc::new(User { pool, family, is_plain }));
         this.0.pool.start().await?;
         sentinel::start(&this.0.pool);
@@ -269,7 +280,7 @@ const fn limit(wait: contract::Wait) -> Option<Instant> {
 const WELL: Duration = Duration::from_secs(1);
 
 /// Attempts that fail, one after the other, and since when.
-struct Failures {
+pub(super) struct Failures {
     patience: Duration,
     /// When the first of them began, or the one that is under way.
     since: Option<Instant>,
@@ -277,11 +288,11 @@ struct Failures {
 }
 
 impl Failures {
-    const fn new(patience: Duration) -> Self {
+    pub(super) const fn new(patience: Duration) -> Self {
         Self { patience, since: None, count: 0 }
     }
 
-    fn begin_attempt(&mut self) {
+    pub(super) fn begin_attempt(&mut self) {
         self.since.get_or_insert_with(Instant::now);
     }
 
@@ -291,7 +302,7 @@ impl Failures {
 
     /// Waits a little before the next attempt; or it was the last one. Who does not want to wait gets one
     /// more: the session that has failed may have been the last of a server that is back.
-    async fn pause(&mut self, error: Error, wait: contract::Wait) -> Result<(), Error> {
+    pub(super) async fn pause(&mut self, error: Error, wait: contract::Wait) -> Result<(), Error> {
         let since = *self.since.get_or_insert_with(Instant::now);
         self.count += 1;
         let is_over = match wait {
@@ -310,7 +321,10 @@ impl Failures {
 }
 
 /// Connects twice, and makes sure that one session excludes the other.
-async fn first_look(options: &MySqlOptions, address: &wire::Address) -> Result<Server, Error> {
+pub(super) async fn first_look(
+    options: &MySqlOptions,
+    address: &wire::Address,
+) -> Result<Server, Error> {
     let look = async {
         let mut one = Wire::connect(address).await?;
         let server = Server::ask(&mut one).await?;
