@@ -19,6 +19,7 @@ mod random;
 mod refuse;
 mod review;
 mod session;
+mod shards;
 mod share;
 mod time;
 

@@ -49,6 +49,8 @@ struct State {
     refuse: bool,
     /// How often all connections have been reset.
     resets: u64,
+    /// How often all connections that were open have been cut off from those that came later.
+    cuts: u64,
 }
 
 impl State {
@@ -58,6 +60,7 @@ impl State {
         delay: Duration::ZERO,
         refuse: false,
         resets: 0,
+        cuts: 0,
     };
 
     fn is_open(&self) -> bool {
@@ -97,6 +100,11 @@ impl Proxy {
     /// that are open stay so and are of no use any more; new ones are established when it heals.
     pub(crate) fn silence(&self) {
         self.flows(Flow::Swallow, Flow::Swallow);
+    }
+
+    /// As [`silence`](Self::silence), for ever, of the connections that are open; others go on.
+    pub(crate) fn silence_open(&self) {
+        self.change(|state| state.cuts += 1);
     }
 
     /// Only what the clients say is lost.
@@ -144,7 +152,9 @@ impl Proxy {
 
     /// Everything arrives again, at once.
     pub(crate) fn heal(&self) {
-        self.change(|state| *state = State { resets: state.resets, ..State::HEALTHY });
+        self.change(|state| {
+            *state = State { resets: state.resets, cuts: state.cuts, ..State::HEALTHY }
+        });
         self.until_listens(true);
     }
 
@@ -238,12 +248,15 @@ async fn join<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Reset,
 {
-    let (pumps, resets) = (state.clone(), state.borrow().resets);
+    let (pumps, resets, cuts) = (state.clone(), state.borrow().resets, state.borrow().cuts);
+    let flow = |flow: fn(&State) -> Flow| {
+        move |state: &State| if state.cuts == cuts { flow(state) } else { Flow::Swallow }
+    };
     {
         let (mut from_client, mut to_client) = client.split();
         let (mut from_server, mut to_server) = tokio::io::split(&mut server);
-        let there = pump(&mut from_client, &mut to_server, pumps.clone(), |s| s.to_server);
-        let back = pump(&mut from_server, &mut to_client, pumps, |s| s.to_client);
+        let there = pump(&mut from_client, &mut to_server, pumps.clone(), flow(|s| s.to_server));
+        let back = pump(&mut from_server, &mut to_client, pumps, flow(|s| s.to_client));
         tokio::select! {
             _ = async { tokio::join!(there, back) } => return Ok(()),
             gone = state.wait_for(|state| state.resets != resets) => drop(gone),
@@ -258,7 +271,7 @@ async fn pump(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     mut state: watch::Receiver<State>,
-    flow: fn(&State) -> Flow,
+    flow: impl Fn(&State) -> Flow,
 ) {
     let mut buffer = vec![0; 1 << 16];
     loop {

@@ -26,6 +26,8 @@
 //!   once, and a server that is down has been told; a server without a row has lost it, and gets it back.
 //! * **C7** *Tokens*: after the drain, and before the row is settled, it gets a fence: no token of any server
 //!   that was told is larger. So where a name has moved between two generations, its tokens go on above.
+//! * **C8** *Gone*: a server of which it is said that it will never be back is not told, and not locked on.
+//!   It was gone before it was said, so that after the time of C3 whoever held a name there has lost it.
 //!
 //! Taken for granted: a server keeps what it has committed (a row that comes back older, or not at all,
 //! *while a generation begins* may let g and g+2 meet), and nobody writes to the table by hand.
@@ -137,10 +139,10 @@ pub(super) async fn begin(
                 told,
                 until: Instant::now() + Duration::from_secs(ttl),
             };
-            // Of the first two generations there is none to be waited for.
-            if layout.generation > 2 {
+            if layout.generation > 2 || layout.has_gone() {
                 return Ok(Some(drain));
             }
+            // Two generations before it there was none.
             drain.settle(options).await?;
             return Ok(None);
         }

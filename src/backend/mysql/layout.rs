@@ -185,6 +185,10 @@ impl Layout {
         self.gone.contains(place)
     }
 
+    pub(super) const fn has_gone(&self) -> bool {
+        !self.gone.is_empty()
+    }
+
     /// All servers that this layout locks on, in order.
     pub(super) fn servers(&self) -> Vec<Place> {
         let all = self.members.iter().chain(self.before());

@@ -1,0 +1,241 @@
+//! A generation begins: what those before the last one hold is lost before it grants anything.
+
+use std::{future::IntoFuture, time::Duration};
+
+use keyward::{ErrorKind, Lease, LeaseState, Locks, LossReason, Released};
+use tokio::time::Instant;
+
+use super::cluster::{Cluster, connect, refused};
+use crate::{
+    clients::SOON,
+    proxy::{Proxy, Target},
+};
+
+const THREE: [usize; 3] = [0, 1, 2];
+const FOUR: [usize; 4] = [0, 1, 2, 3];
+const OPTIONS: &str = "&ttl=4&heartbeat=250ms&connect_timeout=2";
+
+/// A name that moves to the new server.
+fn moving(cluster: &Cluster) -> String {
+    cluster.find("moving", |name| cluster.home(&FOUR, name) == 3)
+}
+
+/// When a lease is lost, and why.
+fn watch(lease: &Lease) -> tokio::task::JoinHandle<(Instant, LossReason)> {
+    let lost = lease.lost();
+    tokio::spawn(async move {
+        let reason = lost.await;
+        (Instant::now(), reason)
+    })
+}
+
+/// Generation 3 locks the name, which a lease of generation 1 still has.
+async fn follow(cluster: &Cluster, name: &str, lease: Lease) -> (Locks, LossReason) {
+    let lost = watch(&lease);
+    let begun = Instant::now();
+    let three = connect(cluster.url(3, &FOUR, OPTIONS)).await;
+    let error = three.try_lock_named(name).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "not before the others are out: {error}");
+    assert!(three.capability().warnings.iter().any(|warning| warning.contains("generation 3")));
+    let next = three.lock_named(name).timeout(SOON).await.unwrap();
+    let granted = Instant::now();
+    let (lost_at, reason) = lost.await.unwrap();
+    assert!(lost_at < granted, "told {:?} after it was granted", lost_at - granted);
+    println!("told after {:?} ({reason}), granted after {:?}", lost_at - begun, granted - begun);
+    // The largest ttl of those who may not know of it.
+    assert!(granted - begun >= Duration::from_secs(4), "granted after {:?}", granted - begun);
+    let error = lease.ensure_held().await.unwrap_err();
+    assert!(error.is_lost(), "{error}");
+    assert_eq!(lease.release().await.unwrap(), Released::WasLost);
+    assert_eq!(next.state(), LeaseState::Held);
+    assert_eq!(cluster.held_on(name).await, [3]);
+    assert_eq!(next.release().await.unwrap(), Released::Released);
+    (three, reason)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_is_told_before_the_next_but_one_holds() {
+    let cluster = Cluster::shared().await;
+    let name = moving(&cluster);
+    let one = connect(cluster.url(1, &THREE, OPTIONS)).await;
+    let lease = one.lock_named(&*name).await.unwrap();
+    let two = connect(cluster.change(2, &FOUR, &THREE, OPTIONS)).await;
+    assert_eq!(two.try_lock_named(&*name).await.unwrap_err().kind(), ErrorKind::WouldBlock);
+    let (three, reason) = follow(&cluster, &name, lease).await;
+    assert_eq!(reason, LossReason::Superseded);
+    let error = one.lock_named(&*name).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("peers use generation 3"), "{error}");
+    // The neighbour goes on, on both servers.
+    let both = two.lock_named(&*name).await.unwrap();
+    let mut homes = vec![cluster.home(&THREE, &name), 3];
+    homes.sort_unstable();
+    assert_eq!(cluster.held_on(&name).await, homes);
+    assert_eq!(three.try_lock_named(&*name).await.unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(both.release().await.unwrap(), Released::Released);
+    // What is settled is not waited for again.
+    let begun = Instant::now();
+    let again = connect(cluster.url(3, &FOUR, OPTIONS)).await;
+    drop(again.lock_named(&*name).await.unwrap());
+    assert!(cluster.row(0, "telling").await.is_some_and(|telling| telling.is_empty()));
+    println!("the next process of it after {:?}", begun.elapsed());
+}
+
+/// Its heartbeats do not arrive: it learns nothing, and ends by its own clock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_that_is_cut_off_has_ended_before_the_next_but_one_holds() {
+    let cluster = Cluster::shared().await;
+    let proxies: Vec<_> =
+        cluster.servers.iter().map(|server| Proxy::start(Target::Port(server.port()))).collect();
+    let list = |servers: &[usize]| {
+        let places = servers.iter().map(|&server| format!("127.0.0.1:{}", proxies[server].port()));
+        places.collect::<Vec<_>>().join(",")
+    };
+    let one = connect(cluster.url_over(1, &list(&THREE), OPTIONS)).await;
+    let options = format!("{OPTIONS}&previous={}", list(&THREE));
+    let two = connect(cluster.url_over(2, &list(&FOUR), &options)).await;
+    // One that is held by generation 2 on two servers, and in the end on the new one.
+    let mut moving = None;
+    for i in 0..200 {
+        let name = cluster.name(i);
+        let lease = two.lock_named(&*name).await.unwrap();
+        let held = cluster.held_on(&name).await;
+        drop(lease);
+        if held.len() == 2 {
+            assert_eq!(held[1], 3, "{name} moves between two that stay");
+            moving = Some(name);
+            break;
+        }
+    }
+    let name = moving.expect("one of so many");
+    cluster.until_clean(&[&name]).await;
+    let lease = one.lock_named(&*name).await.unwrap();
+    let lost = watch(&lease);
+    for proxy in &proxies {
+        proxy.silence_open();
+    }
+    let begun = Instant::now();
+    let three = connect(cluster.url_over(3, &list(&FOUR), OPTIONS)).await;
+    let next = three.lock_named(&*name).timeout(SOON).await.unwrap();
+    let granted = Instant::now();
+    let (lost_at, reason) = lost.await.unwrap();
+    println!("lost after {:?} ({reason}), granted after {:?}", lost_at - begun, granted - begun);
+    assert!(lost_at < granted, "told {:?} after it was granted", lost_at - granted);
+    assert_eq!(reason, LossReason::Expired);
+    assert_eq!(next.release().await.unwrap(), Released::Released);
+    drop(two);
+}
+
+/// Who stands in a server's queue is granted the lock by a server that knows of no generations.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiter_of_an_old_generation_is_granted_nothing() {
+    let cluster = Cluster::shared().await;
+    let name = moving(&cluster);
+    let home = cluster.home(&THREE, &name);
+    let one = connect(cluster.url(1, &THREE, OPTIONS)).await;
+    let mut outsider = cluster.outsider(home).await;
+    outsider.take(&name).await;
+    let waiting = tokio::spawn(one.lock_named(&*name).into_future());
+    let server = &cluster.servers[home];
+    crate::session::until_waiting(server, &name).await;
+    drop(connect(cluster.change(2, &FOUR, &THREE, OPTIONS)).await);
+    let three = connect(cluster.url(3, &FOUR, OPTIONS)).await;
+    let lease = three.lock_named(&*name).timeout(SOON).await.unwrap();
+    assert_eq!(server.waiters(name.as_bytes()).await, 1, "it still stands there");
+    outsider.free(&name).await;
+    let error = tokio::time::timeout(SOON, waiting).await.expect("an end").unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("peers use generation 3"), "{error}");
+    assert_eq!(lease.state(), LeaseState::Held);
+    drop(lease);
+    cluster.until_clean(&[&name]).await;
+}
+
+/// Who begins a generation dies when one server has been told, and its row has forgotten who was there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_beginning_that_broke_off_is_brought_to_its_end() {
+    let cluster = Cluster::shared().await;
+    let (before, after) = ([1, 2], [0, 1]);
+    let one = connect(cluster.url(1, &before, OPTIONS)).await;
+    let name = cluster
+        .find("broken", |name| cluster.home(&before, name) == 2 && cluster.home(&after, name) == 0);
+    let lease = one.lock_named(&*name).await.unwrap();
+    let text = format!("{},{}", cluster.place(0), cluster.place(1));
+    let mut places: Vec<_> = [0, 1].map(|server| cluster.place(server)).into();
+    places.sort();
+    let layout = places.join(",");
+    let telling = format!("{text},{}", cluster.place(2));
+    let update = format!(
+        "UPDATE {}.keyward_shards SET generation = 3, layout = '{layout}', telling = '{telling}'",
+        cluster.database()
+    );
+    cluster.servers[1].query(&update).await;
+    let lost = watch(&lease);
+    let three = connect(cluster.url(3, &after, OPTIONS)).await;
+    assert_eq!(cluster.row(2, "generation").await.as_deref(), Some("3"), "it is told");
+    let next = three.lock_named(&*name).timeout(SOON).await.unwrap();
+    let granted = Instant::now();
+    let (lost_at, reason) = lost.await.unwrap();
+    assert!(lost_at < granted);
+    assert_eq!(reason, LossReason::Superseded);
+    assert_eq!(cluster.held_on(&name).await, [0]);
+    assert_eq!(next.release().await.unwrap(), Released::Released);
+    for server in [0, 1, 2] {
+        assert_eq!(cluster.row(server, "telling").await.as_deref(), Some(""));
+    }
+}
+
+/// Two generations on at once: everybody before is out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_generation_may_be_left_out() {
+    let cluster = Cluster::shared().await;
+    let one = connect(cluster.url(1, &[0, 1], OPTIONS)).await;
+    let name = cluster
+        .find("jump", |name| cluster.home(&[0, 1], name) == 0 && cluster.home(&[1, 2], name) == 2);
+    let lease = one.lock_named(&*name).await.unwrap();
+    let lost = watch(&lease);
+    let three = connect(cluster.url(3, &[1, 2], OPTIONS)).await;
+    let next = three.lock_named(&*name).timeout(SOON).await.unwrap();
+    let granted = Instant::now();
+    let (lost_at, _) = lost.await.unwrap();
+    assert!(lost_at < granted);
+    assert_eq!(next.release().await.unwrap(), Released::Released);
+    // The one between them has to fit both.
+    let error = refused(cluster.change(2, &[0, 2], &[0, 1], OPTIONS)).await;
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    drop(connect(cluster.change(2, &[1, 2], &[0, 1], OPTIONS)).await);
+}
+
+/// A server that is dead for good cannot be told; that it is so has to be said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_gone_has_to_be_named() {
+    let cluster = Cluster::own(3).await;
+    let one = connect(cluster.url(1, &THREE, OPTIONS)).await;
+    let stays = cluster
+        .find("stays", |name| cluster.home(&THREE, name) == 0 && cluster.home(&[0, 1], name) == 0);
+    let moves = cluster.name_on(&THREE, 2, "moves");
+    let lease = one.lock_named(&*stays).await.unwrap();
+    cluster.servers[2].kill();
+    let error = refused(cluster.change(2, &[0, 1], &THREE, OPTIONS)).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains(&cluster.place(2)), "{error}");
+    assert_eq!(lease.state(), LeaseState::Held);
+    let gone = format!("{OPTIONS}&gone={}", cluster.list(&[2]));
+    let two = connect(cluster.change(2, &[0, 1], &THREE, &gone)).await;
+    // Whoever has held something there may not have noticed that it is gone.
+    let error = two.try_lock_named(&*moves).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let moved = two.lock_named(&*moves).timeout(SOON).await.unwrap();
+    assert_eq!(two.capability().warnings, Vec::<String>::new());
+    assert_eq!(two.try_lock_named(&*stays).await.unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(cluster.held_on(&moves).await, [cluster.home(&[0, 1], &moves)]);
+    assert_eq!(one.try_lock_named(&*moves).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(moved.release().await.unwrap(), Released::Released);
+    assert_eq!(lease.release().await.unwrap(), Released::Released);
+    // It is in the row of generation 2, and said to be gone once more.
+    let error = refused(cluster.url(3, &[0, 1], OPTIONS)).await;
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let three = connect(cluster.url(3, &[0, 1], &gone)).await;
+    let lease = three.lock_named(&*moves).timeout(SOON).await.unwrap();
+    assert_eq!(lease.release().await.unwrap(), Released::Released);
+}
