@@ -21,9 +21,13 @@
 //!   them finds the other.
 //! * **C5** *The first one*: without any row anywhere there is only generation 1, and all servers of its
 //!   layout have to be there. A later one that finds nobody before it cannot know whom to tell.
-//! * **C6** *Settled* is a row whose list is empty. All servers had been told then, and the time of C3 has
-//!   passed. Who finds all rows of his servers settled, at his generation or the next one, may begin at
-//!   once, and a server that is down has been told; a server without a row has lost it, and gets it back.
+//! * **C6** *Settled* is a row whose list is empty: all servers had been told of its generation then, and the
+//!   time of C3 has passed. Who finds such a row, of his generation or the next one, and none that is older,
+//!   may begin at once, and a server that is down has been told; one without a row has lost it, and gets it
+//!   back.
+//! * **C6a** Who finds that the next generation has begun and is not settled, and none of his own that is,
+//!   waits himself until everybody has been told and the time has passed. What was there before ours may
+//!   not be known any more, so that also generations 1 and 2 wait then, which need not otherwise.
 //! * **C7** *Tokens*: after the drain, and before the row is settled, it gets a fence: no token of any server
 //!   that was told is larger. So where a name has moved between two generations, its tokens go on above.
 //! * **C8** *Gone*: a server of which it is said that it will never be back is not told, and not locked on.
@@ -139,7 +143,7 @@ pub(super) async fn begin(
                 told,
                 until: Instant::now() + Duration::from_secs(ttl),
             };
-            if layout.generation > 2 || layout.has_gone() {
+            if layout.generation > 2 || layout.has_gone() || has_next(layout, found) {
                 return Ok(Some(drain));
             }
             // Two generations before it there was none.
@@ -163,11 +167,13 @@ fn judge_all(layout: &Layout, found: &Found) -> Result<(), Error> {
 
 /// C6
 fn is_settled(layout: &Layout, found: &Found) -> bool {
-    let mut any = false;
-    rows(found).all(|(_, row)| {
-        any = true;
-        row.layout.generation >= layout.generation && row.is_settled()
-    }) && any
+    rows(found).all(|(_, row)| row.layout.generation >= layout.generation)
+        && rows(found).any(|(_, row)| row.is_settled())
+}
+
+/// C6a; of what is not settled.
+fn has_next(layout: &Layout, found: &Found) -> bool {
+    rows(found).any(|(_, row)| row.layout.generation > layout.generation)
 }
 
 /// A server of ours that has lost its row gets it back, if another one has our generation's (C6).

@@ -206,6 +206,27 @@ async fn a_generation_may_be_left_out() {
     drop(connect(cluster.change(2, &[1, 2], &[0, 1], OPTIONS)).await);
 }
 
+/// Where the next generation has begun and is not settled, who comes to ours cannot know what was before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_between_waits_as_well() {
+    let cluster = Cluster::shared().await;
+    let one = connect(cluster.url(1, &THREE, OPTIONS)).await;
+    let name = moving(&cluster);
+    let lease = one.lock_named(&*name).await.unwrap();
+    let lost = watch(&lease);
+    let three = connect(cluster.url(3, &FOUR, OPTIONS)).await;
+    // The one between would not have met generation 1 on its servers.
+    let two = connect(cluster.url(2, &FOUR, OPTIONS)).await;
+    let error = two.try_lock_named(&*name).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let next = two.lock_named(&*name).timeout(SOON).await.unwrap();
+    let granted = Instant::now();
+    let (lost_at, _) = lost.await.unwrap();
+    assert!(lost_at < granted, "told {:?} after it was granted", lost_at - granted);
+    assert_eq!(next.release().await.unwrap(), Released::Released);
+    drop(three.lock_named(&*name).timeout(SOON).await.unwrap());
+}
+
 /// A server that is dead for good cannot be told; that it is so has to be said.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_gone_has_to_be_named() {
@@ -232,10 +253,8 @@ async fn a_server_that_is_gone_has_to_be_named() {
     assert_eq!(one.try_lock_named(&*moves).await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(moved.release().await.unwrap(), Released::Released);
     assert_eq!(lease.release().await.unwrap(), Released::Released);
-    // It is in the row of generation 2, and said to be gone once more.
-    let error = refused(cluster.url(3, &[0, 1], OPTIONS)).await;
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    let three = connect(cluster.url(3, &[0, 1], &gone)).await;
+    // The rows of generation 2 say that it is gone, and nobody has to say so again.
+    let three = connect(cluster.url(3, &[0, 1], OPTIONS)).await;
     let lease = three.lock_named(&*moves).timeout(SOON).await.unwrap();
     assert_eq!(lease.release().await.unwrap(), Released::Released);
 }

@@ -25,9 +25,9 @@ pub(crate) struct Cluster {
     database: String,
 }
 
-fn start(count: usize) -> Vec<Arc<Server>> {
-    let starting: Vec<_> =
-        (0..count).map(|_| std::thread::spawn(|| Server::start(Kind::mariadb()))).collect();
+fn start(count: usize, options: &'static [&str]) -> Vec<Arc<Server>> {
+    let start = move || Server::start_with(Kind::mariadb(), options);
+    let starting: Vec<_> = (0..count).map(|_| std::thread::spawn(start)).collect();
     starting.into_iter().map(|server| Arc::new(server.join().unwrap())).collect()
 }
 
@@ -35,13 +35,16 @@ impl Cluster {
     /// On servers that other cases use as well.
     pub(crate) async fn shared() -> Self {
         static SERVERS: OnceLock<Vec<Arc<Server>>> = OnceLock::new();
-        let servers = tokio::task::spawn_blocking(|| SERVERS.get_or_init(|| start(SHARED)).clone());
+        let servers = tokio::task::spawn_blocking(|| {
+            // They are never killed, and tokens need no disk.
+            SERVERS.get_or_init(|| start(SHARED, &["--innodb-flush-log-at-trx-commit=0"])).clone()
+        });
         Self::on(servers.await.unwrap()).await
     }
 
     /// On servers of its own.
     pub(crate) async fn own(count: usize) -> Self {
-        Self::on(tokio::task::spawn_blocking(move || start(count)).await.unwrap()).await
+        Self::on(tokio::task::spawn_blocking(move || start(count, &[])).await.unwrap()).await
     }
 
     async fn on(servers: Vec<Arc<Server>>) -> Self {
@@ -166,7 +169,7 @@ impl Cluster {
         self.servers[server].scalar(&sql).await
     }
 
-    /// Whether a locking by hand succeeds on a server, whose connection is returned.
+    /// Somebody who locks by hand on one of them.
     pub(crate) async fn outsider(&self, server: usize) -> crate::clients::Outsider {
         crate::clients::Outsider::new(&self.servers[server]).await
     }
