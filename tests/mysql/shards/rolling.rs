@@ -17,7 +17,7 @@ use super::cluster::{Cluster, connect};
 
 const THREE: [usize; 3] = [0, 1, 2];
 const FOUR: [usize; 4] = [0, 1, 2, 3];
-const OPTIONS: &str = "&ttl=5&heartbeat=500ms&max_waiters=4";
+const OPTIONS: &str = "&ttl=5&heartbeat=500ms&max_waiters=16";
 const NAMES: usize = 12;
 
 /// What the test knows of a name.
@@ -180,14 +180,14 @@ async fn from_three_servers_to_four_and_never_two_inside() {
         }
     });
     let three = Crew::start(&oracle, &urls[2], 3).await;
-    three.has_done(1_500).await;
+    three.has_done(1_000).await;
     assert_eq!(
         staying.await.unwrap(),
         keyward::LeaseState::Lost(LossReason::Superseded),
         "generation 3 is at work"
     );
     let before = one.done.load(Ordering::SeqCst);
-    three.has_done(2_500).await;
+    three.has_done(1_500).await;
     assert_eq!(one.done.load(Ordering::SeqCst), before, "generation 1 still gets something");
     assert!(one.superseded.load(Ordering::SeqCst) > 0, "and is told why");
     let two_at_the_end = two.done.load(Ordering::SeqCst);
