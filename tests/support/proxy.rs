@@ -49,8 +49,10 @@ struct State {
     refuse: bool,
     /// How often all connections have been reset.
     resets: u64,
-    /// How often all connections that were open have been cut off from those that came later.
-    cuts: u64,
+    /// How often those that were open have been told from those that came later.
+    marks: u64,
+    /// Connections from before this mark are cut off.
+    cut: u64,
 }
 
 impl State {
@@ -60,7 +62,8 @@ impl State {
         delay: Duration::ZERO,
         refuse: false,
         resets: 0,
-        cuts: 0,
+        marks: 0,
+        cut: 0,
     };
 
     fn is_open(&self) -> bool {
@@ -102,9 +105,15 @@ impl Proxy {
         self.flows(Flow::Swallow, Flow::Swallow);
     }
 
-    /// As [`silence`](Self::silence), for ever, of the connections that are open; others go on.
-    pub(crate) fn silence_open(&self) {
-        self.change(|state| state.cuts += 1);
+    /// Tells the connections that are open from those that come later.
+    pub(crate) fn mark(&self) -> u64 {
+        self.change(|state| state.marks += 1);
+        self.state.as_ref().unwrap().borrow().marks
+    }
+
+    /// As [`silence`](Self::silence), for ever, of the connections from before that mark; others go on.
+    pub(crate) fn silence_older(&self, mark: u64) {
+        self.change(|state| state.cut = mark);
     }
 
     /// Only what the clients say is lost.
@@ -153,7 +162,10 @@ impl Proxy {
     /// Everything arrives again, at once.
     pub(crate) fn heal(&self) {
         self.change(|state| {
-            *state = State { resets: state.resets, cuts: state.cuts, ..State::HEALTHY }
+            *state = {
+                let State { resets, marks, cut, .. } = *state;
+                State { resets, marks, cut, ..State::HEALTHY }
+            }
         });
         self.until_listens(true);
     }
@@ -248,9 +260,9 @@ async fn join<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Reset,
 {
-    let (pumps, resets, cuts) = (state.clone(), state.borrow().resets, state.borrow().cuts);
+    let (pumps, resets, born) = (state.clone(), state.borrow().resets, state.borrow().marks);
     let flow = |flow: fn(&State) -> Flow| {
-        move |state: &State| if state.cuts == cuts { flow(state) } else { Flow::Swallow }
+        move |state: &State| if state.cut <= born { flow(state) } else { Flow::Swallow }
     };
     {
         let (mut from_client, mut to_client) = client.split();

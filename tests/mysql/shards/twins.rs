@@ -61,26 +61,29 @@ async fn it_is_lost_with_either() {
 async fn it_is_in_doubt_with_either() {
     let cluster = Cluster::own(3).await;
     let locks =
-        connect(changing(&cluster, "&ttl=12&heartbeat=500ms&connect_timeout=1").await).await;
+        connect(changing(&cluster, "&ttl=15&heartbeat=500ms&connect_timeout=1").await).await;
     let name = moving(&cluster, "doubt");
     let lease = locks.lock_named(&*name).await.unwrap();
-    for server in [0, 2] {
-        cluster.servers[server].stop_signal();
+    let becomes = async |state| {
         let begun = std::time::Instant::now();
-        while lease.state() != LeaseState::Suspended {
+        while lease.state() != state {
             assert!(begun.elapsed() < SOON, "{:?}", lease.state());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // The heartbeats of the other one go on.
+    };
+    for [one, other] in [[0, 2], [2, 0]] {
+        cluster.servers[one].stop_signal();
+        becomes(LeaseState::Suspended).await;
+        // In doubt on the other one too, which then answers again.
+        cluster.servers[other].stop_signal();
+        tokio::time::sleep(Duration::from_millis(2_800)).await;
+        cluster.servers[other].cont();
         for _ in 0..100 {
             assert_eq!(lease.state(), LeaseState::Suspended);
             tokio::time::sleep(Duration::from_millis(15)).await;
         }
-        cluster.servers[server].cont();
-        while lease.state() != LeaseState::Held {
-            assert!(begun.elapsed() < SOON, "{:?}", lease.state());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        cluster.servers[one].cont();
+        becomes(LeaseState::Held).await;
     }
     assert_eq!(lease.release().await.unwrap(), Released::Released);
     cluster.until_clean(&[&name]).await;
