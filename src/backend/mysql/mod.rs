@@ -23,7 +23,8 @@
 //!
 //! # URL
 //!
-//! `mysql://user:password@host:3306/database`, percent-encoded where needed, and options:
+//! `mysql://user:password@host:3306/database`, percent-encoded where needed, or [several](#several-servers)
+//! hosts with commas between them; and options:
 //!
 //! | option | values | default | what |
 //! |---|---|---|---|
@@ -41,6 +42,10 @@
 //! | `replica` | `allow` | none | a read-only server |
 //! | `galera` | `single-writer` | none | a Galera node, if all programs lock on that one |
 //! | `polite` | time from `1100ms` | none | [leaves room for those who poll](crate::LocksBuilder::polite) |
+//! | `generation` | number from 1 | none | which layout of [several servers](#several-servers) this is |
+//! | `previous` | servers | none | those of the generation before, while they change |
+//! | `gone` | servers | none | those that will never be back, and so need not be told of this generation |
+//! | `shards` | `table`, `create-table` | `table` | whether the table of generations is made if it is missing |
 //!
 //! Times are a number of seconds, or have a unit as in `250ms`. tooz's `charset`, `ssl_check_hostname`
 //! and `ssl_verify_mode` are understood.
@@ -79,6 +84,59 @@
 //! ```sql
 //! CREATE TABLE IF NOT EXISTS keyward_fence
 //!     (name VARBINARY(192) NOT NULL PRIMARY KEY, token BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB
+//! ```
+//!
+//! # Several servers
+//!
+//! ```text
+//! mysql://cinder:secret@db1,db2:3307,db3/cinder?generation=1&shards=create-table&fencing=create-table
+//! ```
+//!
+//! Each name is at home on one of the servers (a path with `%2F` for `/` is that of a unix socket), chosen by
+//! a hash of the name and of the server's address *as it is written here*, port included: whoever writes
+//! another address has another layout. A server that is not there costs its own names only, which are
+//! [`Unavailable`](crate::ErrorKind::Unavailable) until it is back; it may be missing at `connect` too, where
+//! [`capability`](crate::Locks::capability) warns of it. `lock_all` takes names of any servers.
+//!
+//! Programs that lock the same names have to know the same servers, or two of them hold one name. So a layout
+//! has a *generation*, and each server a table that says which one is in use:
+//!
+//! * the first is `generation=1`, begun by a process that reaches all of its servers;
+//! * whatever changes in the list of servers is the next generation, and `previous=` has the list of the one
+//!   before. While it is said, a name that moves is locked at its home before *and* at its home now, and lost
+//!   with either; so programs of both generations may run side by side, and be replaced one after the other;
+//! * when none of the old ones is left, the generation after that is the same list without `previous=`:
+//!
+//! ```text
+//! mysql://…@a,b,c/d?generation=1
+//! mysql://…@a,b,c,d/d?generation=2&previous=a,b,c
+//! mysql://…@a,b,c,d/d?generation=3
+//! ```
+//!
+//! A process whose generation does not fit what it finds is refused with
+//! [`Unsupported`](crate::ErrorKind::Unsupported): another layout of the same generation, or a neighbour that
+//! it does not follow. One that is *two* behind has to go: its leases are lost as
+//! [`Superseded`](crate::LossReason::Superseded), by its next heartbeat, and the later generation grants
+//! nothing before the largest `ttl` in use has passed, by when also those have run out who cannot be told.
+//! Such a beginning has to reach all servers, also those that are about to leave, which may be shut down once
+//! generation 3 has granted a lock. A server that is dead for good is named by `gone=`; it has to be, or names
+//! that somebody holds there have two holders.
+//!
+//! [Tokens](crate::FencingToken) grow over all of this with `fencing=table`: who locks a name on two servers
+//! counts up both, and a generation begins above all that the servers before it have counted. Those of
+//! `uuid_short` would not, so with several servers `fencing` has to be said.
+//!
+//! *From one server to several*: `generation=1&previous=a`. A process with a plain url of `a` knows of no
+//! generation, so it excludes generation 1 and is not told of any: end it before generation 2. *What it
+//! costs*: a heartbeat reads a row, and a name that moves two locks. *What it rests on*: a row that was
+//! committed stays (`innodb_flush_log_at_trx_commit=1`), the table is not written by hand, and all programs
+//! name the same database. The largest `ttl` in use never falls by itself. The statement is
+//!
+//! ```sql
+//! CREATE TABLE IF NOT EXISTS keyward_shards
+//!     (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, generation BIGINT UNSIGNED NOT NULL,
+//!     layout VARBINARY(4096) NOT NULL, telling VARBINARY(4096) NOT NULL, ttl INT UNSIGNED NOT NULL,
+//!     fence BIGINT UNSIGNED NOT NULL, since TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP) ENGINE=InnoDB
 //! ```
 //!
 //! # Sessions

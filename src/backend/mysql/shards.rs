@@ -67,10 +67,16 @@ struct Inner {
 /// One of them.
 #[derive(Default)]
 struct Shard {
-    found: Mutex<Option<Result<(One, Option<String>), Error>>>,
+    found: Mutex<Option<Result<Open, Error>>>,
     /// One looks at it, and the others find what he has found.
     opening: AsyncMutex<Option<Failure>>,
     clock: AtomicU64,
+}
+
+/// One that is there, and what it calls itself.
+struct Open {
+    one: One,
+    identity: Option<String>,
 }
 
 /// Whether the generation may grant.
@@ -82,12 +88,12 @@ enum State {
 }
 
 impl Shard {
-    fn found(&self) -> MutexGuard<'_, Option<Result<(One, Option<String>), Error>>> {
+    fn found(&self) -> MutexGuard<'_, Option<Result<Open, Error>>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn one(&self) -> Option<One> {
-        self.found().as_ref()?.as_ref().ok().map(|(one, _)| one.clone())
+        self.found().as_ref()?.as_ref().ok().map(|open| open.one.clone())
     }
 
     fn tick(&self) -> u64 {
@@ -322,7 +328,7 @@ impl Inner {
         });
         admitted.await.map_err(|e| ended().with_source(e))?;
         match &*shard.found() {
-            Some(Ok((one, _))) => Ok(one.clone()),
+            Some(Ok(open)) => Ok(open.one.clone()),
             Some(Err(error)) => {
                 *failure = Some(Failure { began, error: error.clone() });
                 Err(error.clone())
@@ -332,7 +338,7 @@ impl Inner {
     }
 
     /// Looks at a server that was not there when we connected, as we would have then.
-    async fn admit(&self, place: &Place) -> Result<(One, Option<String>), Error> {
+    async fn admit(&self, place: &Place) -> Result<Open, Error> {
         let seen = change::look(&self.options, place, true).await?;
         let standing = match &seen.row {
             Some(row) => self.layout.judge(&row.layout, place)?,
@@ -351,12 +357,12 @@ impl Inner {
         self.begin(place, found.remove(place).expect("put there above")?).await
     }
 
-    async fn begin(&self, place: &Place, seen: Seen) -> Result<(One, Option<String>), Error> {
+    async fn begin(&self, place: &Place, seen: Seen) -> Result<Open, Error> {
         let identity = seen.server.identity.clone();
         for (other, shard) in &self.shards {
             if other != place
                 && identity.is_some()
-                && matches!(&*shard.found(), Some(Ok((_, its))) if *its == identity)
+                && matches!(&*shard.found(), Some(Ok(open)) if open.identity == identity)
             {
                 return Err(is_the_same(place, other));
             }
@@ -367,7 +373,8 @@ impl Inner {
             fence: Arc::clone(&self.fence),
         };
         let options = place.options(&self.options);
-        Ok((One::begin(options, seen.server, Some(membership)).await?, identity))
+        let one = One::begin(options, seen.server, Some(membership)).await?;
+        Ok(Open { one, identity })
     }
 }
 

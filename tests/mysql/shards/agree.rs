@@ -62,6 +62,29 @@ async fn who_is_two_generations_behind_is_refused() {
     drop(connect(cluster.change(2, &FOUR, &THREE, "")).await);
 }
 
+/// Who has come from one server, and those who have not yet.
+#[tokio::test]
+async fn programs_with_one_server_and_the_first_generation_exclude_each_other() {
+    let cluster = Cluster::shared().await;
+    let url = format!("mysql://root@localhost/{}?socket={}", cluster.database(), cluster.place(0));
+    let plain = connect(format!("{url}&fencing=create-table")).await;
+    let one = connect(cluster.change(1, &THREE, &[0], "")).await;
+    let mut token = 0;
+    for server in THREE {
+        let name = cluster.name_on(&THREE, server, "from-one");
+        for [locks, others] in [[&plain, &one], [&one, &plain], [&plain, &one]] {
+            let lease = locks.lock_named(&*name).await.unwrap();
+            let error = others.try_lock_named(&*name).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::WouldBlock);
+            let next = lease.fencing_token().unwrap().get();
+            assert!(next > token, "{name}: {next} after {token}");
+            token = next;
+            assert_eq!(lease.release().await.unwrap(), Released::Released);
+        }
+        token = 0;
+    }
+}
+
 #[tokio::test]
 async fn one_server_by_two_addresses_is_refused() {
     let cluster = Cluster::shared().await;
