@@ -261,14 +261,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Reset,
 {
     let (pumps, resets, born) = (state.clone(), state.borrow().resets, state.borrow().marks);
-    let flow = |flow: fn(&State) -> Flow| {
-        move |state: &State| if state.cut <= born { flow(state) } else { Flow::Swallow }
-    };
     {
         let (mut from_client, mut to_client) = client.split();
         let (mut from_server, mut to_server) = tokio::io::split(&mut server);
-        let there = pump(&mut from_client, &mut to_server, pumps.clone(), flow(|s| s.to_server));
-        let back = pump(&mut from_server, &mut to_client, pumps, flow(|s| s.to_client));
+        let there = pump(&mut from_client, &mut to_server, pumps.clone(), born, |s| s.to_server);
+        let back = pump(&mut from_server, &mut to_client, pumps, born, |s| s.to_client);
         tokio::select! {
             _ = async { tokio::join!(there, back) } => return Ok(()),
             gone = state.wait_for(|state| state.resets != resets) => drop(gone),
@@ -283,8 +280,10 @@ async fn pump(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     mut state: watch::Receiver<State>,
-    flow: impl Fn(&State) -> Flow,
+    born: u64,
+    flow: fn(&State) -> Flow,
 ) {
+    let flow = |state: &State| if state.cut <= born { flow(state) } else { Flow::Swallow };
     let mut buffer = vec![0; 1 << 16];
     loop {
         // A side that is gone has ended, however it went.
