@@ -15,6 +15,17 @@ const THREE: [usize; 3] = [0, 1, 2];
 const FOUR: [usize; 4] = [0, 1, 2, 3];
 const OPTIONS: &str = "&ttl=4&heartbeat=250ms&connect_timeout=2";
 
+at_once! { generations_begin:
+    a_holder_is_told_before_the_next_but_one_holds
+    a_holder_that_is_cut_off_has_ended_before_the_next_but_one_holds
+    a_holder_that_is_cut_off_later_has_ended_as_well
+    a_waiter_of_an_old_generation_is_granted_nothing
+    a_beginning_that_broke_off_is_brought_to_its_end
+    a_generation_may_be_left_out
+    who_comes_between_waits_as_well
+    a_server_that_is_gone_has_to_be_named
+}
+
 /// A name that moves to the new server.
 fn moving(cluster: &Cluster) -> String {
     cluster.find("moving", |name| cluster.home(&FOUR, name) == 3)
@@ -53,7 +64,6 @@ async fn follow(cluster: &Cluster, name: &str, lease: Lease) -> (Locks, LossReas
     (three, reason)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_holder_is_told_before_the_next_but_one_holds() {
     let cluster = Cluster::shared().await;
     let name = moving(&cluster);
@@ -82,15 +92,23 @@ async fn a_holder_is_told_before_the_next_but_one_holds() {
 }
 
 /// Its heartbeats do not arrive: it learns nothing, and ends by its own clock.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_holder_that_is_cut_off_has_ended_before_the_next_but_one_holds() {
     cut_off(Duration::ZERO).await;
 }
 
 /// Its other questions are answered for a while, as far as its next heartbeat: they prove nothing.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_holder_that_is_cut_off_later_has_ended_as_well() {
     cut_off(Duration::from_millis(1_200)).await;
+}
+
+/// Of servers behind networks.
+fn addresses(proxies: &[Proxy], servers: &[usize]) -> String {
+    let places = servers.iter().map(|&server| format!("127.0.0.1:{}", proxies[server].port()));
+    places.collect::<Vec<_>>().join(",")
+}
+
+fn cut(proxies: &[Proxy], marks: &[u64]) {
+    marks.iter().zip(proxies).for_each(|(mark, proxy)| proxy.silence_older(*mark));
 }
 
 /// A holder is cut off so long after the next generation but one has begun.
@@ -98,14 +116,11 @@ async fn cut_off(later: Duration) {
     let cluster = Cluster::shared().await;
     let proxies: Vec<_> =
         cluster.servers.iter().map(|server| Proxy::start(Target::Port(server.port()))).collect();
-    let list = |servers: &[usize]| {
-        let places = servers.iter().map(|&server| format!("127.0.0.1:{}", proxies[server].port()));
-        places.collect::<Vec<_>>().join(",")
-    };
+    let [few, all] = [&THREE[..], &FOUR].map(|servers| addresses(&proxies, servers));
     let options = OPTIONS.replace("250ms", "2");
-    drop(connect(cluster.url_over(1, &list(&THREE), &options)).await);
-    let before = format!("{options}&previous={}", list(&THREE));
-    let two = connect(cluster.url_over(2, &list(&FOUR), &before)).await;
+    drop(connect(cluster.url_over(1, &few, &options)).await);
+    let before = format!("{options}&previous={}", few);
+    let two = connect(cluster.url_over(2, &all, &before)).await;
     // One that is held by generation 2 on two servers, and in the end on the new one; and its neighbours.
     let (mut homes, mut moving) = (Vec::new(), None);
     for i in 0..100 {
@@ -124,16 +139,15 @@ async fn cut_off(later: Duration) {
     drop(two);
     cluster.until_clean(&[&name, &beside]).await;
     // Its heartbeats are 2 s from now.
-    let one = connect(cluster.url_over(1, &list(&THREE), &options)).await;
+    let one = connect(cluster.url_over(1, &few, &options)).await;
     let marks: Vec<_> = proxies.iter().map(Proxy::mark).collect();
     let lease = one.lock_named(&*name).await.unwrap();
     let lost = watch(&lease);
     let begun = Instant::now();
-    let cut = || marks.iter().zip(&proxies).for_each(|(mark, proxy)| proxy.silence_older(*mark));
     if later.is_zero() {
-        cut();
+        cut(&proxies, &marks);
     }
-    let three = connect(cluster.url_over(3, &list(&FOUR), &options)).await;
+    let three = connect(cluster.url_over(3, &all, &options)).await;
     let told = Instant::now();
     let waiting = tokio::spawn(three.lock_named(&*name).timeout(SOON).into_future());
     let mut questions = 0;
@@ -145,7 +159,7 @@ async fn cut_off(later: Duration) {
         questions += 1;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    cut();
+    cut(&proxies, &marks);
     let next = waiting.await.unwrap().unwrap();
     let granted = Instant::now();
     let (lost_at, reason) = lost.await.unwrap();
@@ -162,7 +176,6 @@ async fn cut_off(later: Duration) {
 }
 
 /// Who stands in a server's queue is granted the lock by a server that knows of no generations.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_waiter_of_an_old_generation_is_granted_nothing() {
     let cluster = Cluster::shared().await;
     let name = moving(&cluster);
@@ -172,7 +185,12 @@ async fn a_waiter_of_an_old_generation_is_granted_nothing() {
     outsider.take(&name).await;
     let waiting = tokio::spawn(one.lock_named(&*name).into_future());
     let server = &cluster.servers[home];
-    crate::session::until_waiting(server, &name).await;
+    let queued = async {
+        while server.waiters(name.as_bytes()).await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, queued).await.expect("it waits");
     drop(connect(cluster.change(2, &FOUR, &THREE, OPTIONS)).await);
     let three = connect(cluster.url(3, &FOUR, OPTIONS)).await;
     let lease = three.lock_named(&*name).timeout(SOON).await.unwrap();
@@ -187,7 +205,6 @@ async fn a_waiter_of_an_old_generation_is_granted_nothing() {
 }
 
 /// Who begins a generation dies when one server has been told, and its row has forgotten who was there.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_beginning_that_broke_off_is_brought_to_its_end() {
     let cluster = Cluster::shared().await;
     let (before, after) = ([1, 2], [0, 1]);
@@ -221,7 +238,6 @@ async fn a_beginning_that_broke_off_is_brought_to_its_end() {
 }
 
 /// Two generations on at once: everybody before is out.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_generation_may_be_left_out() {
     let cluster = Cluster::shared().await;
     let one = connect(cluster.url(1, &[0, 1], OPTIONS)).await;
@@ -242,7 +258,6 @@ async fn a_generation_may_be_left_out() {
 }
 
 /// Where the next generation has begun and is not settled, who comes to ours cannot know what was before.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_comes_between_waits_as_well() {
     let cluster = Cluster::shared().await;
     let one = connect(cluster.url(1, &THREE, OPTIONS)).await;
@@ -263,7 +278,6 @@ async fn who_comes_between_waits_as_well() {
 }
 
 /// A server that is dead for good cannot be told; that it is so has to be said.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_gone_has_to_be_named() {
     let cluster = Cluster::own(3).await;
     let one = connect(cluster.url(1, &THREE, OPTIONS)).await;
