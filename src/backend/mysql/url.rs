@@ -21,6 +21,7 @@ pub(super) const DEFAULT_PORT: u16 = 3306;
 /// Options by URL, and the gap of polite locks, which is not the backend's.
 pub(super) fn from_url(mut url: BackendUrl) -> Result<(MySqlOptions, Option<Duration>), Error> {
     let mut options = MySqlOptions::new();
+    options.generation = url.number("generation")?.map(|number: usize| number as u64);
     let form = "mysql://user:password@host:3306/database?option=value";
     let rest = url.rest().strip_prefix("//");
     let rest = rest.ok_or_else(|| url::bad(format!("a mysql url looks like {form}")))?;
@@ -40,7 +41,8 @@ pub(super) fn from_url(mut url: BackendUrl) -> Result<(MySqlOptions, Option<Dura
     // The text may be a part of a password with an unencoded `/` or `@`.
     let no_host =
         || url::bad(format!("no host and port to be read from the url; it looks like {form}"));
-    let is_path = host.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%2f"));
+    let is_path = options.generation.is_some()
+        && host.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%2f"));
     if host.contains(',') || is_path {
         for host in host.split(',') {
             let host = url::decode(host)?;
@@ -55,7 +57,6 @@ pub(super) fn from_url(mut url: BackendUrl) -> Result<(MySqlOptions, Option<Dura
         options.port = port.unwrap_or(options.port);
     }
     options.database = Some(url::decode(path)?).filter(|database| !database.is_empty());
-    options.generation = url.number("generation")?.map(|number: usize| number as u64);
     let list = |text: String| text.split(',').map(str::to_owned).collect::<Vec<_>>();
     options.previous = url.option("previous").map(list);
     options.gone = url.option("gone").map(list).unwrap_or_default();
@@ -229,7 +230,10 @@ mod tests {
         assert_eq!(alone.text(), "[::1]:3306");
         let alone = several("mysql://h/d?socket=/run/s&generation=1&fencing=off").unwrap().unwrap();
         assert_eq!(alone.text(), "/run/s");
+        let alone = several("mysql://%2Frun%2Fs/d?generation=1&fencing=off").unwrap().unwrap();
+        assert_eq!(alone.text(), "/run/s");
         assert_eq!(several("mysql://a/d").unwrap(), None);
+        assert_eq!(several("mysql://%2Fa/d").unwrap(), None, "as ever");
         for (bad, says) in [
             ("mysql://a,b/d?fencing=off", "generation=1"),
             ("mysql://a/d?previous=b&fencing=off", "generation=1"),
