@@ -55,6 +55,8 @@ pub enum LossReason {
     NotOwner,
     /// What was locked is not there any more: the lock file was deleted, renamed or replaced.
     Removed,
+    /// Peers use a later layout of the servers, beside which ours excludes nobody.
+    Superseded,
 }
 
 impl LossReason {
@@ -65,6 +67,7 @@ impl LossReason {
             Self::Expired => "expired",
             Self::NotOwner => "not_owner",
             Self::Removed => "removed",
+            Self::Superseded => "superseded",
         }
     }
 }
@@ -76,6 +79,7 @@ impl fmt::Display for LossReason {
             Self::Expired => "the backend was not heard of in time",
             Self::NotOwner => "the backend says that it is not ours",
             Self::Removed => "what was locked was removed or replaced",
+            Self::Superseded => "peers use a later generation of the servers",
         })
     }
 }

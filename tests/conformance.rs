@@ -88,6 +88,18 @@ mod mysql_crowded {
     keyward::conformance_tests!(super::MySql::new("locks_per_session=2&max_waiters=1"));
 }
 
+/// Names that are shared out among three servers; and while they are, by those who lock them on one of two
+/// servers, or on both.
+#[cfg(feature = "mysql")]
+mod mysql_shards {
+    keyward::conformance_tests!(super::Shards::new(1));
+}
+
+#[cfg(feature = "mysql")]
+mod mysql_shards_that_change {
+    keyward::conformance_tests!(super::Shards::new(2));
+}
+
 /// The backend that the other tests rest on.
 mod scripted_plain {
     keyward::conformance_tests!(super::Fake::new(super::Script::default()));
@@ -271,6 +283,94 @@ impl Fixture for MySql {
         let session = server.holder(lease.name().as_bytes()).await.expect("it is held");
         server.kill_connection(session).await;
         Ok(())
+    }
+
+    fn another_process(&self) -> Result<Command, NotApplicable> {
+        Ok(child::command("child_entry", &self.url()))
+    }
+}
+
+/// Three servers, and a database on each for every generation that is tested.
+#[cfg(feature = "mysql")]
+struct Shards {
+    prefix: String,
+    generation: u64,
+}
+
+#[cfg(feature = "mysql")]
+impl Shards {
+    fn new(generation: u64) -> Self {
+        Self { prefix: unique_prefix(), generation }
+    }
+
+    fn servers() -> &'static [server::Server] {
+        static SERVERS: std::sync::OnceLock<Vec<server::Server>> = std::sync::OnceLock::new();
+        let start = |_| server::Server::start(server::Kind::mariadb());
+        SERVERS.get_or_init(|| (0..3).map(start).collect())
+    }
+
+    fn places(servers: &[server::Server]) -> String {
+        let place = |server: &server::Server| server.socket().display().to_string();
+        let places: Vec<_> =
+            servers.iter().map(|server| place(server).replace('/', "%2F")).collect();
+        places.join(",")
+    }
+
+    fn url_of(&self, generation: u64) -> String {
+        let (before, all) = (Self::places(&Self::servers()[..2]), Self::places(Self::servers()));
+        let (members, previous) = match generation {
+            1 if self.generation == 2 => (before, String::new()),
+            2 => (all, format!("&previous={before}")),
+            _ => (all, String::new()),
+        };
+        let options = "ttl=6&heartbeat=500ms&fencing=create-table&shards=create-table";
+        let database = format!("conformance_{}", self.generation);
+        format!("mysql://root@{members}/{database}?generation={generation}&{options}{previous}")
+    }
+
+    fn url(&self) -> String {
+        self.url_of(self.generation)
+    }
+}
+
+#[cfg(feature = "mysql")]
+impl Fixture for Shards {
+    /// Where the servers change, every other one has not heard of it.
+    async fn connect(&self) -> Locks {
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        static BEFORE: AtomicBool = AtomicBool::new(false);
+        for server in Self::servers() {
+            let database = format!("CREATE DATABASE IF NOT EXISTS conformance_{}", self.generation);
+            server.query(&database).await;
+        }
+        if self.generation == 2 && BEFORE.fetch_not(Ordering::Relaxed) {
+            return Locks::connect(self.url_of(1)).await.unwrap();
+        }
+        if self.generation == 2 {
+            drop(Locks::connect(self.url_of(1)).await.unwrap()); // the first one is generation 1
+        }
+        Locks::connect(self.url()).await.unwrap()
+    }
+
+    fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Another address is another server.
+    async fn connect_through_a_network(&self) -> Result<(Locks, Box<dyn Network>), NotApplicable> {
+        Err(NotApplicable::because("who reaches a server by another address has another layout"))
+    }
+
+    /// Kills the session on one of the servers: the case holds no other lease then.
+    async fn sever(&self, lease: &Lease) -> Verdict {
+        for server in Self::servers() {
+            if let Some(session) = server.holder(lease.name().as_bytes()).await {
+                server.kill_connection(session).await;
+                return Ok(());
+            }
+        }
+        panic!("{lease:?} is not held");
     }
 
     fn another_process(&self) -> Result<Command, NotApplicable> {

@@ -21,19 +21,19 @@ use crate::{
 
 /// How the operation is dropped at its await point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
+pub(crate) enum How {
     Parked,
     Woken,
 }
 
 /// Where.
 #[derive(Clone, Copy, Debug)]
-struct Point(usize, How);
+pub(crate) struct Point(pub(crate) usize, pub(crate) How);
 
 impl Point {
     /// Drops the future there; false if it has come to its end before. When it seems to wait for
     /// something that does not happen, `advance` makes it happen.
-    async fn drops<F: Future>(self, future: F, mut advance: impl AsyncFnMut()) -> bool {
+    pub(crate) async fn drops<F: Future>(self, future: F, mut advance: impl AsyncFnMut()) -> bool {
         let Self(k, how) = self;
         let mut future = task::spawn(future);
         for pending in 1.. {

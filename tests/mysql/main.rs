@@ -1,5 +1,18 @@
 //! Leases on real servers, which the tests start themselves.
 
+/// One test of cases that do nothing but wait for most of their time: they do so at the same time.
+macro_rules! at_once {
+    ($test:ident: $($case:ident)+) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $test() {
+            let cases = [$((stringify!($case), tokio::spawn($case()))),+];
+            for (case, outcome) in cases {
+                assert!(outcome.await.is_ok(), "{case} has failed");
+            }
+        }
+    };
+}
+
 mod blocking;
 mod cancel;
 mod clients;
@@ -19,6 +32,7 @@ mod random;
 mod refuse;
 mod review;
 mod session;
+mod shards;
 mod share;
 mod time;
 

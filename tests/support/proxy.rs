@@ -49,6 +49,10 @@ struct State {
     refuse: bool,
     /// How often all connections have been reset.
     resets: u64,
+    /// How often those that were open have been told from those that came later.
+    marks: u64,
+    /// Connections from before this mark are cut off.
+    cut: u64,
 }
 
 impl State {
@@ -58,6 +62,8 @@ impl State {
         delay: Duration::ZERO,
         refuse: false,
         resets: 0,
+        marks: 0,
+        cut: 0,
     };
 
     fn is_open(&self) -> bool {
@@ -97,6 +103,17 @@ impl Proxy {
     /// that are open stay so and are of no use any more; new ones are established when it heals.
     pub(crate) fn silence(&self) {
         self.flows(Flow::Swallow, Flow::Swallow);
+    }
+
+    /// Tells the connections that are open from those that come later.
+    pub(crate) fn mark(&self) -> u64 {
+        self.change(|state| state.marks += 1);
+        self.state.as_ref().unwrap().borrow().marks
+    }
+
+    /// As [`silence`](Self::silence), for ever, of the connections from before that mark; others go on.
+    pub(crate) fn silence_older(&self, mark: u64) {
+        self.change(|state| state.cut = mark);
     }
 
     /// Only what the clients say is lost.
@@ -144,7 +161,12 @@ impl Proxy {
 
     /// Everything arrives again, at once.
     pub(crate) fn heal(&self) {
-        self.change(|state| *state = State { resets: state.resets, ..State::HEALTHY });
+        self.change(|state| {
+            *state = {
+                let State { resets, marks, cut, .. } = *state;
+                State { resets, marks, cut, ..State::HEALTHY }
+            }
+        });
         self.until_listens(true);
     }
 
@@ -238,12 +260,12 @@ async fn join<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Reset,
 {
-    let (pumps, resets) = (state.clone(), state.borrow().resets);
+    let (pumps, resets, born) = (state.clone(), state.borrow().resets, state.borrow().marks);
     {
         let (mut from_client, mut to_client) = client.split();
         let (mut from_server, mut to_server) = tokio::io::split(&mut server);
-        let there = pump(&mut from_client, &mut to_server, pumps.clone(), |s| s.to_server);
-        let back = pump(&mut from_server, &mut to_client, pumps, |s| s.to_client);
+        let there = pump(&mut from_client, &mut to_server, pumps.clone(), born, |s| s.to_server);
+        let back = pump(&mut from_server, &mut to_client, pumps, born, |s| s.to_client);
         tokio::select! {
             _ = async { tokio::join!(there, back) } => return Ok(()),
             gone = state.wait_for(|state| state.resets != resets) => drop(gone),
@@ -258,8 +280,10 @@ async fn pump(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
     mut state: watch::Receiver<State>,
+    born: u64,
     flow: fn(&State) -> Flow,
 ) {
+    let flow = |state: &State| if state.cut <= born { flow(state) } else { Flow::Swallow };
     let mut buffer = vec![0; 1 << 16];
     loop {
         // A side that is gone has ended, however it went.

@@ -21,6 +21,7 @@ use tokio::{
 use super::{
     batch::{self, Batch, Released, Tried},
     errors::{self, INTERRUPTED},
+    generation::Membership,
     hold::MySqlHold,
     pool::{Pool, Seat},
     server::{self, Server},
@@ -118,6 +119,9 @@ impl Actor {
             server.check(pool.options.leniency)?; // V3
             let sent = Boot::now();
             let ready = server.prepare(&mut wire, pool.options.ttl, pool.options.fencing).await?;
+            if let Some(membership) = &pool.membership {
+                membership.admit(&mut wire, pool.options.ttl.as_secs()).await?; // G1
+            }
             Ok((server, sent, ready))
         };
         let late =
@@ -246,6 +250,10 @@ impl Actor {
                     self.ask(format!("KILL QUERY {id}")).await?; // or there is no such session
                     reply.send(()).ok();
                 }
+                Command::Raise(key, last, reply) => {
+                    let answer = self.ask(token::raise(&key, last)).await?;
+                    drop(reply.send(server::answered(answer).map(drop)));
+                }
                 Command::Ask(sql, reply) => {
                     let answer = self.ask(sql).await?;
                     drop(reply.send(server::answered(answer).map(|answer| answer.rows)));
@@ -366,7 +374,8 @@ impl Actor {
             return Ok(Ok(hold));
         }
         // If it fails, the hold is dropped and the lock goes back.
-        let answer = self.ask(token::count_up(&key)).await?;
+        let fence = self.pool.membership.as_ref().map_or(0, Membership::fence);
+        let answer = self.ask(token::count_up(&key, fence)).await?;
         Ok(match answer.refused {
             Some(refusal) => Err(refusal.error),
             None if answer.inserted_id == 0 => Err(self.gone("no token was counted by")),
@@ -386,8 +395,7 @@ impl Actor {
     async fn verify(&mut self) -> Result<(), Error> {
         let held = self.session.held();
         let (sent, until) = (Boot::now(), self.session.valid_until());
-        let answer = self.ask_until_answered(sql::verify(held.iter())).await?;
-        let mut numbers = self.proven_numbers(&answer, sent)?.into_iter();
+        let mut numbers = self.verified_numbers(held.iter(), sent).await?.into_iter();
         if let Some(clock) = numbers.next() {
             self.pool.windows.set_clock(clock);
         }
@@ -412,7 +420,30 @@ impl Actor {
             return Err(self.gone("another session than the one that holds our locks answers from"));
         }
         numbers.remove(0);
-        self.session.prove(sent);
+        match self.pool.membership {
+            None => self.session.prove(sent),
+            Some(_) => self.session.hear(), // G1
+        }
+        Ok(numbers)
+    }
+
+    /// Asks for the server's clock, and whether these locks are ours, and whether we may go on.
+    pub(super) async fn verified_numbers<'k>(
+        &mut self,
+        keys: impl Iterator<Item = &'k Key>,
+        sent: Boot,
+    ) -> Result<Vec<u64>, Error> {
+        let is_member = self.pool.membership.is_some();
+        let answer = self.ask_until_answered(sql::verify(keys, is_member)).await?;
+        let mut numbers = self.proven_numbers(&answer, sent)?;
+        if let Some(membership) = &self.pool.membership {
+            let generation = if numbers.len() > 1 { numbers.remove(1) } else { 0 };
+            if let Err(error) = membership.goes_on(generation) {
+                self.session.end(LossReason::Superseded);
+                return Err(error);
+            }
+            self.session.prove(sent);
+        }
         Ok(numbers)
     }
 

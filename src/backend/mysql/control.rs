@@ -11,7 +11,10 @@ use super::{
     session::{Command, Session},
     wire::Row,
 };
-use crate::{error::Error, watch::LossReason};
+use crate::{
+    error::{Error, ErrorKind},
+    watch::LossReason,
+};
 
 impl Pool {
     async fn control(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
@@ -19,6 +22,23 @@ impl Pool {
             return Ok(session);
         }
         self.aside(|pool| async move { pool.open_control().await }).await
+    }
+
+    /// In a task of the pool's: whoever asks may be polled no more, and others would wait for him.
+    pub(super) async fn aside<T: Send + 'static, F>(
+        self: &Arc<Self>,
+        work: impl FnOnce(Arc<Self>) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let (reply, outcome) = oneshot::channel();
+        let work = work(Arc::clone(self));
+        self.spawn(async move { drop(reply.send(work.await)) });
+        outcome.await.unwrap_or_else(|_| {
+            let message = "the runtime in which these locks were connected has ended";
+            Err(Error::new(ErrorKind::Unavailable).with_message(message))
+        })
     }
 
     async fn open_control(self: &Arc<Self>) -> Result<Arc<Session>, Error> {

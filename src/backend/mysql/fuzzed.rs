@@ -88,8 +88,9 @@ fn literals(key: &[u8]) {
         [
             sql::wait(&key, 5, Fencing::Server),
             sql::release_all([&key].into_iter()),
-            sql::verify([&key].into_iter()),
-            token::count_up(&key),
+            sql::verify([&key].into_iter(), true),
+            token::count_up(&key, 0),
+            token::raise(&key, 7),
         ]
     };
     for (with, without) in statements(key).into_iter().zip(statements(b"")) {

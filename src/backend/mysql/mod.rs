@@ -23,7 +23,8 @@
 //!
 //! # URL
 //!
-//! `mysql://user:password@host:3306/database`, percent-encoded where needed, and options:
+//! `mysql://user:password@host:3306/database`, percent-encoded where needed, or [several](#several-servers)
+//! hosts with commas between them; and options:
 //!
 //! | option | values | default | what |
 //! |---|---|---|---|
@@ -41,6 +42,10 @@
 //! | `replica` | `allow` | none | a read-only server |
 //! | `galera` | `single-writer` | none | a Galera node, if all programs lock on that one |
 //! | `polite` | time from `1100ms` | none | [leaves room for those who poll](crate::LocksBuilder::polite) |
+//! | `generation` | number from 1 | none | which layout of [several servers](#several-servers) this is |
+//! | `previous` | servers | none | those of the generation before, while they change |
+//! | `gone` | servers | none | those that will never be back, and so need not be told of this generation |
+//! | `shards` | `table`, `create-table` | `table` | whether the table of generations is made if it is missing |
 //!
 //! Times are a number of seconds, or have a unit as in `250ms`. tooz's `charset`, `ssl_check_hostname`
 //! and `ssl_verify_mode` are understood.
@@ -81,6 +86,59 @@
 //!     (name VARBINARY(192) NOT NULL PRIMARY KEY, token BIGINT UNSIGNED NOT NULL) ENGINE=InnoDB
 //! ```
 //!
+//! # Several servers
+//!
+//! ```text
+//! mysql://cinder:secret@db1,db2:3307,db3/cinder?generation=1&shards=create-table&fencing=create-table
+//! ```
+//!
+//! Each name is at home on one of the servers (a path with `%2F` for `/` is that of a unix socket), chosen by
+//! a hash of the name and of the server's address *as it is written here*, port included: whoever writes
+//! another address has another layout. A server that is not there costs its own names only, which are
+//! [`Unavailable`](crate::ErrorKind::Unavailable) until it is back; it may be missing at `connect` too, where
+//! [`capability`](crate::Locks::capability) warns of it. `lock_all` takes names of any servers.
+//!
+//! Programs that lock the same names have to know the same servers, or two of them hold one name. So a layout
+//! has a *generation*, and each server a table that says which one is in use:
+//!
+//! * the first is `generation=1`, begun by a process that reaches all of its servers;
+//! * whatever changes in the list of servers is the next generation, and `previous=` has the list of the one
+//!   before. While it is said, a name that moves is locked at its home before *and* at its home now, and lost
+//!   with either; so programs of both generations may run side by side, and be replaced one after the other;
+//! * when none of the old ones is left, the generation after that is the same list without `previous=`:
+//!
+//! ```text
+//! mysql://…@a,b,c/d?generation=1
+//! mysql://…@a,b,c,d/d?generation=2&previous=a,b,c
+//! mysql://…@a,b,c,d/d?generation=3
+//! ```
+//!
+//! A process whose generation does not fit what it finds is refused with
+//! [`Unsupported`](crate::ErrorKind::Unsupported): another layout of the same generation, or a neighbour that
+//! it does not follow. One that is *two* behind has to go: its leases are lost as
+//! [`Superseded`](crate::LossReason::Superseded), by its next heartbeat, and the later generation grants
+//! nothing before the largest `ttl` in use has passed, by when also those have run out who cannot be told.
+//! Such a beginning has to reach all servers, also those that are about to leave, which may be shut down once
+//! generation 3 has granted a lock. A server that is dead for good is named by `gone=`; it has to be, or names
+//! that somebody holds there have two holders.
+//!
+//! [Tokens](crate::FencingToken) grow over all of this with `fencing=table`: who locks a name on two servers
+//! counts up both, and a generation begins above all that the servers before it have counted. Those of
+//! `uuid_short` would not, so with several servers `fencing` has to be said.
+//!
+//! *From one server to several*: `generation=1&previous=a`. A process with a plain url of `a` knows of no
+//! generation, so it excludes generation 1 and is not told of any: end it before generation 2. *What it
+//! costs*: a heartbeat reads a row, and a name that moves two locks. *What it rests on*: a row that was
+//! committed stays (`innodb_flush_log_at_trx_commit=1`), the table is not written by hand, and all programs
+//! name the same database. The largest `ttl` in use never falls by itself. The statement is
+//!
+//! ```sql
+//! CREATE TABLE IF NOT EXISTS keyward_shards
+//!     (id TINYINT UNSIGNED NOT NULL PRIMARY KEY, generation BIGINT UNSIGNED NOT NULL,
+//!     layout VARBINARY(4096) NOT NULL, telling VARBINARY(4096) NOT NULL, ttl INT UNSIGNED NOT NULL,
+//!     fence BIGINT UNSIGNED NOT NULL, since TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP) ENGINE=InnoDB
+//! ```
+//!
 //! # Sessions
 //!
 //! One that stops waits, one for each `locks_per_session` locks held, and up to three for each of
@@ -94,13 +152,17 @@
 
 mod actor;
 mod batch;
+mod change;
 mod control;
 mod errors;
 #[cfg(all(any(test, keyward_fuzz), feature = "file", feature = "mysql"))]
 pub(crate) mod fuzzed;
+mod generation;
 mod hold;
 mod inspect;
+mod layout;
 mod name;
+mod one;
 mod options;
 mod polite;
 mod pool;
@@ -108,6 +170,7 @@ mod queue;
 mod sentinel;
 mod server;
 mod session;
+mod shards;
 mod sql;
 mod token;
 mod url;
@@ -116,23 +179,14 @@ mod wire;
 
 use std::{borrow::Cow, fmt, sync::Arc, time::Duration};
 
-use futures::future::{Either, select};
-use tokio::time::{Instant, sleep};
-
 pub use self::{
     hold::MySqlHold,
     options::{MySqlOptions, Tls},
 };
-use self::{
-    pool::Pool,
-    server::{Family, Server},
-    session::{Command, Key},
-    wait::{Wait, Waiter, Wanting},
-    wire::Wire,
-};
+use self::{one::One, shards::Shards};
 use crate::{
-    contract::{self, Backend, Capability, Fencing, Occupancy, Request},
-    error::{Error, ErrorKind},
+    contract::{Backend, Capability, Occupancy, Request},
+    error::Error,
     name::LockName,
     url::BackendUrl,
 };
@@ -140,38 +194,23 @@ use crate::{
 /// The backend of `mysql:` URLs; made by [`MySqlOptions::connect`]. Clones are the same sessions: closing
 /// one of them ends those, once none holds anything.
 #[derive(Clone)]
-pub struct MySqlBackend(Arc<User>);
+pub struct MySqlBackend(Servers);
 
-/// The last one closes the sessions, as soon as they hold nothing.
-struct User {
-    pool: Arc<Pool>,
-    family: Family,
-    is_plain: bool,
-}
-
-impl Drop for User {
-    fn drop(&mut self) {
-        self.pool.begin_closing();
-    }
+#[derive(Clone)]
+enum Servers {
+    One(One),
+    Several(Arc<Shards>),
 }
 
 impl MySqlBackend {
     async fn open(options: MySqlOptions) -> Result<Self, Error> {
-        options.check()?;
-        let address = options.address();
-        let server = first_look(&options, &address).await?;
-        let (family, is_plain) = (server.family, options.may_be_plain());
-        if is_plain {
-            tracing::warn!(
-                server = &*address.place,
-                "the password and the names of locks are sent to another host without encryption"
-            );
+        match options.layout()? {
+            None => Ok(Self(Servers::One(One::open(options).await?))),
+            Some(layout) => {
+                let shards = Box::pin(Shards::open(options, layout)).await?;
+                Ok(Self(Servers::Several(Arc::new(shards))))
+            }
         }
-        let pool = Pool::new(options, address, server);
-        let this = Self(Arc::new(User { pool, family, is_plain }));
-        this.0.pool.start().await?;
-        sentinel::start(&this.0.pool);
-        Ok(this)
     }
 
     /// By URL; the gap of polite locks is the facade's.
@@ -179,237 +218,15 @@ impl MySqlBackend {
         let (options, polite) = url::from_url(url)?;
         Ok((Self::open(options).await?, polite))
     }
-
-    fn key(&self, name: &LockName) -> Result<Key, Error> {
-        Ok(self.native_key(name)?.as_ref().into())
-    }
-
-    /// Until it is held; or, if it is not to be waited for, until it is known not to be free.
-    async fn obtain(&self, key: &Key, request: Request) -> Result<Option<MySqlHold>, Error> {
-        let pool = &self.0.pool;
-        pool.check_process()?;
-        let mut failures = Failures::new(pool.address.connect_timeout);
-        loop {
-            if let Some(gap) = request.polite
-                && let Some(left) = pool.windows.stay_away(key, gap)
-            {
-                if request.wait == contract::Wait::No {
-                    return Ok(None);
-                }
-                sleep(left).await;
-            }
-            failures.begin_attempt();
-            match self.obtain_once(key, request, &mut failures).await {
-                Ok(Outcome::Held(hold)) => return Ok(Some(hold)),
-                Ok(Outcome::Busy) => return Ok(None),
-                Ok(Outcome::Again) => failures.forget(),
-                Err(e) if e.is_retryable() => failures.pause(e, request.wait).await?,
-                Err(e) => return Err(e),
-            }
-        }
-    }
-
-    async fn obtain_once(
-        &self,
-        key: &Key,
-        request: Request,
-        failures: &mut Failures,
-    ) -> Result<Outcome, Error> {
-        let pool = &self.0.pool;
-        // What this process has stopped waiting for, it goes on waiting for, or it is out of the way.
-        let mut wanting = None;
-        if let Some(waiter) = pool.wait_for(key) {
-            if request.wait != contract::Wait::No {
-                wanting = waiter.adopt(limit(request.wait));
-            }
-            if wanting.is_none() {
-                waiter.settled().await;
-            }
-        }
-        let wanting = match wanting {
-            Some(wanting) => wanting,
-            None => {
-                if let Some(hold) = pool.try_lock(key).await? {
-                    return Ok(Outcome::Held(hold));
-                }
-                if request.wait == contract::Wait::No {
-                    return Ok(Outcome::Busy);
-                }
-                match self.begin_wait(key, request, failures).await? {
-                    Begun::Waiting(wanting) => wanting,
-                    Begun::Held(hold) => return Ok(Outcome::Held(hold)),
-                }
-            }
-        };
-        if request.polite.is_some() {
-            pool.windows.used(key);
-        }
-        let begun = Instant::now();
-        let outcome = listen(pool, wanting, request.polite).await;
-        if begun.elapsed() >= WELL {
-            failures.forget();
-        }
-        outcome
-    }
-
-    /// Has a session wait; tries now and then as long as none is to be had.
-    async fn begin_wait(
-        &self,
-        key: &Key,
-        request: Request,
-        failures: &mut Failures,
-    ) -> Result<Begun, Error> {
-        let pool = &self.0.pool;
-        let mut permit = Box::pin(Arc::clone(&pool.waiting).acquire_owned());
-        let (permit, session) = loop {
-            if let Either::Left((ready, _)) =
-                select(permit.as_mut(), Box::pin(sleep(pool.pause()))).await
-            {
-                let ready = ready.expect("never closed");
-                if let Some(session) = pool.waiting_session().await? {
-                    break (ready, session);
-                }
-                drop(ready);
-                permit = Box::pin(Arc::clone(&pool.waiting).acquire_owned());
-                sleep(pool.pause()).await;
-            }
-            if let Some(left) = request.polite.and_then(|gap| pool.windows.away(gap)) {
-                sleep(left).await;
-            }
-            if let Some(hold) = pool.try_lock(key).await? {
-                return Ok(Begun::Held(hold));
-            }
-            failures.forget();
-        };
-        let (waiter, wanting) = Waiter::new(limit(request.wait));
-        pool.list_wait(key, &waiter);
-        let wait = Wait::new(Key::clone(key), waiter, Arc::clone(pool), permit);
-        session.send(Command::Wait(wait));
-        Ok(Begun::Waiting(wanting))
-    }
-}
-
-/// Waits to be given the lock; in polite mode not into the time that belongs to others.
-async fn listen(
-    pool: &Arc<Pool>,
-    mut wanting: Wanting,
-    polite: Option<Duration>,
-) -> Result<Outcome, Error> {
-    let away = async {
-        match polite {
-            Some(gap) => sleep(pool.windows.until_away(gap)).await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        biased;
-        granted = &mut wanting.grant => match granted {
-            Ok(granted) => granted.map(Outcome::Held),
-            Err(e) => {
-                let gone = errors::gone(&pool.address.place, "a wait has failed with its session");
-                Err(gone.with_source(e))
-            }
-        },
-        () = away => Ok(Outcome::Again),
-    }
-}
-
-/// One attempt.
-enum Outcome {
-    Held(MySqlHold),
-    Busy,
-    Again,
-}
-
-enum Begun {
-    Held(MySqlHold),
-    Waiting(Wanting),
-}
-
-const fn limit(wait: contract::Wait) -> Option<Instant> {
-    match wait {
-        contract::Wait::Until(until) => Some(until),
-        contract::Wait::No | contract::Wait::Forever => None,
-    }
-}
-
-/// A wait that has been in the queue for so long has begun well: what ends it then is a new failure.
-const WELL: Duration = Duration::from_secs(1);
-
-/// Attempts that fail, one after the other, and since when.
-struct Failures {
-    patience: Duration,
-    /// When the first of them began, or the one that is under way.
-    since: Option<Instant>,
-    count: u32,
-}
-
-impl Failures {
-    const fn new(patience: Duration) -> Self {
-        Self { patience, since: None, count: 0 }
-    }
-
-    fn begin_attempt(&mut self) {
-        self.since.get_or_insert_with(Instant::now);
-    }
-
-    const fn forget(&mut self) {
-        (self.since, self.count) = (None, 0);
-    }
-
-    /// Waits a little before the next attempt; or it was the last one. Who does not want to wait gets one
-    /// more: the session that has failed may have been the last of a server that is back.
-    async fn pause(&mut self, error: Error, wait: contract::Wait) -> Result<(), Error> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        self.count += 1;
-        let is_over = match wait {
-            contract::Wait::No => self.count > 1,
-            // One that has failed may say nothing but that a session was of no use any more.
-            _ => self.count > 1 && since.elapsed() >= self.patience,
-        };
-        if is_over {
-            return Err(error);
-        }
-        if self.count > 1 {
-            sleep(Duration::from_millis(10) * (1 << self.count.min(6))).await;
-        }
-        Ok(())
-    }
-}
-
-/// Connects twice, and makes sure that one session excludes the other.
-async fn first_look(options: &MySqlOptions, address: &wire::Address) -> Result<Server, Error> {
-    let look = async {
-        let mut one = Wire::connect(address).await?;
-        let server = Server::ask(&mut one).await?;
-        server.check(options.leniency)?;
-        let id = server.prepare(&mut one, options.ttl, options.fencing).await?.id;
-        let mut other = Wire::connect(address).await?;
-        if Server::ask(&mut other).await?.identity != server.identity {
-            return Err(server::refused("two connections have reached two servers"));
-        }
-        server.prepare(&mut other, options.ttl, options.fencing).await?;
-        server::probe(&mut one, id, &mut other).await?;
-        if options.fencing == Fencing::Durable {
-            if options.create_table {
-                server::answered(one.ask(token::TABLE.to_owned()).await?)?;
-            }
-            let looked = one.ask(token::LOOK.to_owned()).await?;
-            if let Some(refusal) = looked.refused {
-                return Err(token::no_table(refusal));
-            }
-        }
-        one.goodbye().await;
-        other.goodbye().await;
-        Ok(server)
-    };
-    let late = |e| errors::gone(&address.place, "no answer in time from the server").with_source(e);
-    tokio::time::timeout(address.connect_timeout.saturating_mul(2), look).await.map_err(late)?
 }
 
 impl fmt::Debug for MySqlBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("MySqlBackend").field(&self.0.pool).finish()
+        let servers: &dyn fmt::Debug = match &self.0 {
+            Servers::One(one) => one,
+            Servers::Several(shards) => shards,
+        };
+        f.debug_tuple("MySqlBackend").field(servers).finish()
     }
 }
 
@@ -417,50 +234,38 @@ impl Backend for MySqlBackend {
     type Hold = MySqlHold;
 
     async fn acquire(&self, name: &LockName, request: Request) -> Result<Option<MySqlHold>, Error> {
-        if let Some(gap) = request.polite
-            && gap < polite::SHORTEST
-        {
-            let message = "a gap of less than 1.1 s is missed by those who poll once a second";
-            return Err(Error::new(ErrorKind::Unsupported).with_message(message));
+        match &self.0 {
+            Servers::One(one) => one.acquire(&one.key(name)?, request).await,
+            // Boxed, so that it costs the others nothing.
+            Servers::Several(shards) => Box::pin(shards.acquire(name, request)).await,
         }
-        let key = self.key(name)?;
-        let mut hold = self.obtain(&key, request).await?;
-        if let Some(hold) = &mut hold {
-            hold.set_polite(request.polite);
-        }
-        Ok(hold)
     }
 
     fn capability(&self) -> Capability {
-        let options = &self.0.pool.options;
-        let mut capability = Capability::new("mysql");
-        capability.fair = true;
-        capability.event_driven = true;
-        capability.fencing = options.fencing;
-        capability.loss_told_within = Some(options.heartbeat_or_default() + actor::PATIENCE);
-        if self.0.is_plain {
-            let warning = "passwords and names are sent to another host without encryption";
-            capability.warnings.push(warning.into());
+        match &self.0 {
+            Servers::One(one) => one.capability(),
+            Servers::Several(shards) => shards.capability(),
         }
-        if self.0.pool.server().identity.is_none() {
-            let warning =
-                "the server does not tell who it is: a wait that is given up costs a session";
-            capability.warnings.push(warning.into());
-        }
-        capability
     }
 
     fn native_key<'n>(&self, name: &'n LockName) -> Result<Cow<'n, [u8]>, Error> {
-        name::native(name, self.0.family, self.0.pool.options.exact_names)
+        match &self.0 {
+            Servers::One(one) => one.native_key(name),
+            Servers::Several(shards) => shards.native_key(name),
+        }
     }
 
     async fn inspect(&self, name: &LockName) -> Result<Occupancy, Error> {
-        self.0.pool.check_process()?;
-        inspect::inspect(&self.0.pool, &self.key(name)?).await
+        match &self.0 {
+            Servers::One(one) => one.inspect(&one.key(name)?).await,
+            Servers::Several(shards) => Box::pin(shards.inspect(name)).await,
+        }
     }
 
     async fn close(&self) {
-        self.0.pool.begin_closing();
-        self.0.pool.closed().await;
+        match &self.0 {
+            Servers::One(one) => one.close().await,
+            Servers::Several(shards) => shards.close().await,
+        }
     }
 }

@@ -7,7 +7,12 @@ use sqlx::{
     mysql::{MySqlConnectOptions, MySqlSslMode},
 };
 
-use super::{MySqlBackend, server::Leniency, wire::Address};
+use super::{
+    MySqlBackend,
+    layout::{Layout, Place},
+    server::Leniency,
+    wire::Address,
+};
 use crate::{
     contract::Fencing,
     error::{Error, ErrorKind},
@@ -75,6 +80,11 @@ pub struct MySqlOptions {
     pub(super) exact_names: bool,
     pub(super) sentinel: bool,
     pub(super) leniency: Leniency,
+    pub(super) servers: Vec<String>,
+    pub(super) generation: Option<u64>,
+    pub(super) previous: Option<Vec<String>>,
+    pub(super) gone: Vec<String>,
+    pub(super) create_shards: bool,
 }
 
 impl Default for MySqlOptions {
@@ -106,6 +116,11 @@ impl MySqlOptions {
             exact_names: false,
             sentinel: false,
             leniency: Leniency::default(),
+            servers: Vec::new(),
+            generation: None,
+            previous: None,
+            gone: Vec::new(),
+            create_shards: false,
         }
     }
 
@@ -237,6 +252,39 @@ impl MySqlOptions {
         self
     }
 
+    /// Several servers, among which names are shared out; each is `host`, `host:port`, `[::1]:port`, or the
+    /// path of a socket. In place of [`host`](Self::host) and [`socket`](Self::socket), and with a
+    /// [`generation`](Self::generation); see [the module's docs](super#several-servers).
+    pub fn servers<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
+        self.servers = servers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Which layout of several servers this is: counted up by one whenever something of it changes.
+    pub const fn generation(mut self, generation: u64) -> Self {
+        self.generation = Some(generation);
+        self
+    }
+
+    /// The servers of the generation before, for the one in which they change.
+    pub fn previous<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
+        self.previous = Some(servers.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Servers of earlier generations that will never be back: nobody locks on them, and they need not be told
+    /// of this generation. If one of them lives all the same, names that are locked there have two holders.
+    pub fn gone<S: Into<String>>(mut self, servers: impl IntoIterator<Item = S>) -> Self {
+        self.gone = servers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Whether the table of generations is made where it is missing.
+    pub const fn create_shards(mut self, create: bool) -> Self {
+        self.create_shards = create;
+        self
+    }
+
     /// Connects, and makes sure that the server's locks can be relied on.
     ///
     /// To be called within the Tokio runtime that is to keep the sessions: leases are lost when it ends.
@@ -254,6 +302,47 @@ impl MySqlOptions {
     /// [`Unavailable`](ErrorKind::Unavailable) if there is none.
     pub async fn connect(self) -> Result<MySqlBackend, Error> {
         MySqlBackend::open(self).await.map_err(|e| e.with_backend("mysql"))
+    }
+
+    /// The layout of several servers, if these are such.
+    pub(super) fn layout(&self) -> Result<Option<Layout>, Error> {
+        let Some(generation) = self.generation else {
+            let is_alone = self.servers.is_empty()
+                && self.previous.is_none()
+                && self.gone.is_empty()
+                && !self.create_shards;
+            if is_alone {
+                return Ok(None);
+            }
+            return Err(url::bad(
+                "several servers have a generation: the first one is generation=1",
+            ));
+        };
+        if self.database.is_none() {
+            return Err(url::bad(
+                "the generation of several servers is kept in a database: name one",
+            ));
+        }
+        if self.fencing == Fencing::Server {
+            return Err(url::bad(
+                "tokens by uuid_short do not grow from one server to another: with several servers say \
+                 fencing=table, fencing=create-table or fencing=off",
+            ));
+        }
+        let places = |servers: &[String]| servers.iter().map(|text| Place::parse(text)).collect();
+        let members = match (&*self.servers, &self.socket) {
+            ([], Some(socket)) => vec![Place::parse(&socket.display().to_string())?],
+            ([], None) if self.host.contains(':') => {
+                vec![Place::parse(&format!("[{}]:{}", self.host, self.port))?]
+            }
+            ([], None) => vec![Place::parse(&format!("{}:{}", self.host, self.port))?],
+            (_, Some(_)) => {
+                return Err(url::bad("several servers have a socket each: name them so"));
+            }
+            (servers, None) => places(servers)?,
+        };
+        let previous = self.previous.as_deref().map(places).transpose()?;
+        Layout::new(generation, members, previous, places(&self.gone)?).map(Some)
     }
 
     pub(super) fn heartbeat_or_default(&self) -> Duration {
@@ -356,6 +445,8 @@ impl fmt::Debug for MySqlOptions {
             .field("host", &self.host)
             .field("port", &self.port)
             .field("socket", &self.socket)
+            .field("servers", &self.servers)
+            .field("generation", &self.generation)
             .field("user", &self.user)
             .field("database", &self.database)
             .field("tls", &self.tls)

@@ -33,6 +33,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     actor::{self, Opened, PATIENCE, Role},
     errors,
+    generation::Membership,
     hold::MySqlHold,
     options::MySqlOptions,
     polite::Windows,
@@ -56,6 +57,8 @@ pub(super) struct Pool {
     pub(super) options: MySqlOptions,
     pub(super) address: Address,
     pub(super) windows: Windows,
+    /// Of one of several servers: which generation of them its locks belong to.
+    pub(super) membership: Option<Membership>,
     /// A forked child has this, and none of the tasks.
     process: u32,
     runtime: Handle,
@@ -144,7 +147,12 @@ impl Drop for Seat {
 }
 
 impl Pool {
-    pub(super) fn new(options: MySqlOptions, address: Address, server: Server) -> Arc<Self> {
+    pub(super) fn new(
+        options: MySqlOptions,
+        address: Address,
+        server: Server,
+        membership: Option<Membership>,
+    ) -> Arc<Self> {
         let state = State {
             server,
             sessions: Vec::new(),
@@ -158,6 +166,7 @@ impl Pool {
             options,
             address,
             windows: Windows::default(),
+            membership,
             process: std::process::id(),
             runtime: Handle::current(),
             tasks: TaskTracker::new(),
@@ -189,12 +198,7 @@ impl Pool {
 
     /// Refuses in a child that was forked from the process of these sessions.
     pub(super) fn check_process(&self) -> Result<(), Error> {
-        if std::process::id() == self.process {
-            return Ok(());
-        }
-        let message =
-            "these locks belong to the process that this one was forked from: connect anew";
-        Err(Error::new(ErrorKind::Unavailable).with_message(message))
+        check_process(self.process)
     }
 
     /// Starts a task of the pool's, which goes on whoever waits for it.
@@ -366,23 +370,6 @@ impl Pool {
         self.aside(|pool| async move { pool.open_seat(&key).await }).await
     }
 
-    /// In a task of the pool's: whoever asks may be polled no more, and others would wait for him.
-    pub(super) async fn aside<T: Send + 'static, F>(
-        self: &Arc<Self>,
-        work: impl FnOnce(Arc<Self>) -> F,
-    ) -> Result<T, Error>
-    where
-        F: Future<Output = Result<T, Error>> + Send + 'static,
-    {
-        let (reply, outcome) = oneshot::channel();
-        let work = work(Arc::clone(self));
-        self.spawn(async move { drop(reply.send(work.await)) });
-        outcome.await.unwrap_or_else(|_| {
-            let message = "the runtime in which these locks were connected has ended";
-            Err(Error::new(ErrorKind::Unavailable).with_message(message))
-        })
-    }
-
     async fn open_seat(self: &Arc<Self>, key: &Key) -> Result<Seat, Error> {
         loop {
             if let Some(seat) = self.find_seat(key) {
@@ -484,6 +471,15 @@ impl Pool {
         let random = std::hash::RandomState::new().build_hasher().finish();
         Duration::from_millis(50 + random % 100)
     }
+}
+
+/// Refuses in a child that was forked from that process.
+pub(super) fn check_process(process: u32) -> Result<(), Error> {
+    if std::process::id() == process {
+        return Ok(());
+    }
+    let message = "these locks belong to the process that this one was forked from: connect anew";
+    Err(Error::new(ErrorKind::Unavailable).with_message(message))
 }
 
 impl fmt::Debug for Pool {

@@ -45,6 +45,8 @@ pub(super) enum Command {
     Wait(Wait),
     /// Stops what another session is doing, by its number.
     Interrupt(u64, oneshot::Sender<()>),
+    /// Counts the tokens of a lock up to a number, if they are not beyond it.
+    Raise(Key, u64, oneshot::Sender<Result<(), Error>>),
     /// Asks something that locks nothing.
     Ask(String, oneshot::Sender<Result<Vec<Row>, Error>>),
     /// Ends the session once it holds nothing.
@@ -91,6 +93,24 @@ struct Leases {
 struct Taken {
     signal: LossSignal,
     since: SystemTime,
+    /// The session on another server that has to hold the same name for the same holder.
+    twin: Option<Weak<Session>>,
+}
+
+impl Taken {
+    /// Its session answers again; the other one may not.
+    fn resume(&self) {
+        let twin = self.twin.as_ref().and_then(Weak::upgrade);
+        let is_stalled = || twin.as_ref().is_some_and(|twin| twin.stalled.load(Ordering::SeqCst));
+        if is_stalled() {
+            return;
+        }
+        self.signal.resume();
+        // It may have stopped to answer in between, and have said so before.
+        if is_stalled() {
+            self.signal.suspend();
+        }
+    }
 }
 
 impl Leases {
@@ -145,14 +165,19 @@ impl Session {
     pub(super) fn prove(&self, sent: Boot) {
         let until = (sent + self.validity).as_nanos();
         self.proven_until.fetch_max(until, Ordering::AcqRel);
-        if self.stalled.swap(false, Ordering::AcqRel) {
-            self.leases().signals().for_each(LossSignal::resume);
+        self.hear();
+    }
+
+    /// The server answers.
+    pub(super) fn hear(&self) {
+        if self.stalled.swap(false, Ordering::SeqCst) {
+            self.leases().held.values().for_each(Taken::resume);
         }
     }
 
     /// An answer is overdue; false if nothing is lost by giving the session up.
     pub(super) fn suspend(&self) -> bool {
-        self.stalled.store(true, Ordering::Release);
+        self.stalled.store(true, Ordering::SeqCst); // before, see `Taken::resume`
         let leases = self.leases();
         leases.signals().for_each(LossSignal::suspend);
         !leases.held.is_empty()
@@ -182,13 +207,35 @@ impl Session {
         }
         let signal = LossSignal::new();
         let is_first = leases.held.is_empty();
-        let taken = Taken { signal: signal.clone(), since: SystemTime::now() };
+        let taken = Taken { signal: signal.clone(), since: SystemTime::now(), twin: None };
         leases.held.insert(Arc::clone(key), taken);
         drop(leases);
         if is_first {
             deadline::arm(until);
         }
         Some(signal)
+    }
+
+    /// From now on the lease hears of both sessions: what one of them tells, its signal tells. False if it is
+    /// not this session's any more.
+    pub(super) fn join(
+        &self,
+        key: &Key,
+        own: &LossSignal,
+        signal: &LossSignal,
+        twin: &Arc<Self>,
+    ) -> bool {
+        let mut leases = self.leases();
+        let taken = leases.held.get_mut(key).filter(|taken| taken.signal.is(own));
+        let Some(taken) = taken else { return false };
+        taken.signal = signal.clone();
+        taken.twin = Some(Arc::downgrade(twin));
+        let is_stalled = self.stalled.load(Ordering::SeqCst);
+        drop(leases);
+        if is_stalled {
+            signal.suspend();
+        }
+        true
     }
 
     /// Nobody is to be told of the loss of this any more (S1). False if it is not this session's, or not

@@ -7,7 +7,7 @@
 //!
 //! The arguments are evaluated from left to right: releases before tries, and the token after them.
 
-use super::{name::Hex, server, session::Key, token, wire::Request};
+use super::{generation, name::Hex, server, session::Key, token, wire::Request};
 use crate::contract::Fencing;
 
 /// Instead of NULL: the functions asked return 0 and 1.
@@ -103,16 +103,21 @@ pub(super) fn wait(key: &Key, seconds: u64, fencing: Fencing) -> String {
     end(sql)
 }
 
-/// The server's clock, and for each lock whether it is this session's: 1.
 /// Asks nothing but whose answer it is.
 pub(super) fn alive() -> String {
     end(begin())
 }
 
-pub(super) fn verify<'k>(keys: impl Iterator<Item = &'k Key>) -> String {
+/// The server's clock, and for each lock whether it is this session's: 1.
+///
+/// With the generation of several servers after the clock, if there are such.
+pub(super) fn verify<'k>(keys: impl Iterator<Item = &'k Key>, is_member: bool) -> String {
     let mut sql = begin();
     sql.push(',');
     sql += server::CLOCK;
+    if is_member {
+        sql += generation::COLUMN;
+    }
     for key in keys {
         sql.push_str(",IFNULL(IS_USED_LOCK(");
         Hex(key).append_to(&mut sql);

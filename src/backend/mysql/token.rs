@@ -57,12 +57,25 @@ pub(super) const fn limits(fencing: Fencing) -> &'static str {
     }
 }
 
-/// Counts a name's row up; the number is what the statement inserts.
-pub(super) fn count_up(key: &[u8]) -> String {
+/// Counts a name's row up, and beyond a fence; the number is what the statement inserts.
+pub(super) fn count_up(key: &[u8], fence: u64) -> String {
     let (key, step) = (Hex(key), HAND_OVERS + 1);
+    let (first, last) = match fence {
+        0 => (step, "token".to_owned()),
+        _ => (fence.saturating_add(step), format!("GREATEST(token, {fence})")),
+    };
     format!(
-        "INSERT INTO keyward_fence (name, token) VALUES ({key}, LAST_INSERT_ID({step})) \
-         ON DUPLICATE KEY UPDATE token = LAST_INSERT_ID(token + {step})"
+        "INSERT INTO keyward_fence (name, token) VALUES ({key}, LAST_INSERT_ID({first})) \
+         ON DUPLICATE KEY UPDATE token = LAST_INSERT_ID({last} + {step})"
+    )
+}
+
+/// Counts a name's row up to a number that has been counted on another server.
+pub(super) fn raise(key: &[u8], last: u64) -> String {
+    let key = Hex(key);
+    format!(
+        "INSERT INTO keyward_fence (name, token) VALUES ({key}, {last}) \
+         ON DUPLICATE KEY UPDATE token = GREATEST(token, {last})"
     )
 }
 
@@ -83,6 +96,11 @@ impl Tokens {
     /// The number that the row has now.
     pub(super) const fn of_table(last: u64) -> Self {
         Self { present: last.saturating_sub(HAND_OVERS), last }
+    }
+
+    /// The number that has been counted up to.
+    pub(super) const fn last(self) -> u64 {
+        self.last
     }
 
     pub(super) const fn present(self) -> FencingToken {

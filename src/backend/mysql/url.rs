@@ -6,16 +6,23 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::options::{MySqlOptions, Tls};
+use super::{
+    layout::Place,
+    options::{MySqlOptions, Tls},
+};
 use crate::{
     contract::Fencing,
     error::Error,
     url::{self, BackendUrl},
 };
 
+/// The port that a server has if none is named.
+pub(super) const DEFAULT_PORT: u16 = 3306;
+
 /// Options by URL, and the gap of polite locks, which is not the backend's.
 pub(super) fn from_url(mut url: BackendUrl) -> Result<(MySqlOptions, Option<Duration>), Error> {
     let mut options = MySqlOptions::new();
+    options.generation = url.number("generation")?.map(|number: usize| number as u64);
     let form = "mysql://user:password@host:3306/database?option=value";
     let rest = url.rest().strip_prefix("//");
     let rest = rest.ok_or_else(|| url::bad(format!("a mysql url looks like {form}")))?;
@@ -38,15 +45,30 @@ pub(super) fn from_url(mut url: BackendUrl) -> Result<(MySqlOptions, Option<Dura
         options.user = url::decode(user)?;
         options.password = password.map(url::decode).transpose()?;
     }
-    let (host, port) = host_and_port(host).ok_or_else(|| {
-        // The text may be a part of a password with an unencoded `/` or `@`.
-        url::bad(format!("no host and port to be read from the url; it looks like {form}"))
-    })?;
-    if !host.is_empty() {
-        options.host = url::decode(host)?;
+    // The text may be a part of a password with an unencoded `/` or `@`.
+    let no_host =
+        || url::bad(format!("no host and port to be read from the url; it looks like {form}"));
+    let is_path = options.generation.is_some()
+        && host.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("%2f"));
+    if host.contains(',') || is_path {
+        for host in host.split(',') {
+            let host = url::decode(host)?;
+            Place::parse(&host).map_err(|_| no_host())?;
+            options.servers.push(host);
+        }
+    } else {
+        let (host, port) = host_and_port(host).ok_or_else(no_host)?;
+        if !host.is_empty() {
+            options.host = url::decode(host)?;
+        }
+        options.port = port.unwrap_or(options.port);
     }
-    options.port = port.unwrap_or(options.port);
     options.database = Some(url::decode(path)?).filter(|database| !database.is_empty());
+    let list = |text: String| text.split(',').map(str::to_owned).collect::<Vec<_>>();
+    options.previous = url.option("previous").map(list);
+    options.gone = url.option("gone").map(list).unwrap_or_default();
+    let shards = url.choice("shards", &[("table", false), ("create-table", true)])?;
+    options.create_shards = shards.unwrap_or_default();
 
     // What tooz and sqlx call it stands beside our own word.
     options.socket = either(&mut url, "socket", "unix_socket").map(PathBuf::from);
@@ -91,7 +113,7 @@ fn either(url: &mut BackendUrl, ours: &'static str, theirs: &'static str) -> Opt
 }
 
 /// `host`, `host:port`, `[::1]:port`.
-fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
         Some((host, "")) => (host, None),
         Some((host, port)) => (host, Some(port.strip_prefix(':')?)),
@@ -210,6 +232,49 @@ mod tests {
         let options = parse("mysql://root:p@ss@h/a%40b?socket=/run/%40x").unwrap();
         assert_eq!(options.password.as_deref(), Some("p@ss"));
         assert_eq!(options.database.as_deref(), Some("a@b"));
+    }
+
+    #[test]
+    fn several_servers() {
+        let several = |url: &str| parse(url).and_then(|options| options.layout());
+        let query = "generation=2&previous=a,%2Frun%2Fs&gone=b&fencing=off";
+        let layout =
+            several(&format!("mysql://u:p@[::1]:33,A,%2frun%2fs/d?{query}")).unwrap().unwrap();
+        assert_eq!(layout.generation, 2);
+        assert_eq!(
+            layout.text(),
+            "/run/s,[::1]:33,a:3306;previous=/run/s,a:3306;gone=b:3306",
+            "as it stands in the table"
+        );
+        let layout = several("mysql://a,b/d?generation=1&fencing=create-table&shards=create-table");
+        assert_eq!(layout.unwrap().unwrap().text(), "a:3306,b:3306");
+        let alone = several("mysql://a/d?generation=3&previous=a,b&fencing=off").unwrap().unwrap();
+        assert_eq!(alone.text(), "a:3306;previous=a:3306,b:3306");
+        let alone = several("mysql://[::1]/d?generation=3&fencing=off").unwrap().unwrap();
+        assert_eq!(alone.text(), "[::1]:3306");
+        let alone = several("mysql://h/d?socket=/run/s&generation=1&fencing=off").unwrap().unwrap();
+        assert_eq!(alone.text(), "/run/s");
+        let alone = several("mysql://%2Frun%2Fs/d?generation=1&fencing=off").unwrap().unwrap();
+        assert_eq!(alone.text(), "/run/s");
+        assert_eq!(several("mysql://a/d").unwrap(), None);
+        assert_eq!(several("mysql://%2Fa/d").unwrap(), None, "as ever");
+        for (bad, says) in [
+            ("mysql://a,b/d?fencing=off", "generation=1"),
+            ("mysql://a/d?previous=b&fencing=off", "generation=1"),
+            ("mysql://a/d?shards=create-table", "generation=1"),
+            ("mysql://a,b/?generation=1&fencing=off", "name one"),
+            ("mysql://a,b/d?generation=1", "fencing=table"),
+            ("mysql://a,b/d?generation=0&fencing=off", "from 1"),
+            ("mysql://a,b,a:3306/d?generation=1&fencing=off", "twice"),
+            ("mysql://a,/d?generation=1&fencing=off", "no host"),
+            ("mysql://a,b/d?generation=1&fencing=off&previous=", "path of a socket"),
+            ("mysql://a,b/d?generation=1&fencing=off&gone=b", "not gone"),
+            ("mysql://a,b/d?generation=1&fencing=off&socket=/run/s", "a socket each"),
+        ] {
+            let error = several(bad).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidUrl, "{bad}: {error}");
+            assert!(error.to_string().contains(says), "{bad}: {error}");
+        }
     }
 
     #[test]

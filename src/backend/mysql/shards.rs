@@ -1,0 +1,412 @@
+//! Several servers, among which names are shared out.
+//!
+//! Each server is what it is alone ([`One`]), with sessions that know which generation they belong to.
+//!
+//! * **N1** A name is locked at all of its homes, one after the other in the order of their addresses, or
+//!   not at all; it is one hold, and lost when one of them is.
+//! * **N2** Nothing is locked before the generation may grant ([`change`]), on no server that has not been
+//!   looked at and found sound, and told of the generation.
+//! * **N3** A server that is not there costs its own names only. It is looked at again when one of them is
+//!   asked for.
+//! * **N4** All that lives longer than a question lives on the runtime of `connect`, whoever asks.
+
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures::future::join_all;
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex as AsyncMutex, watch},
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{
+    change::{self, Drain, Found, Seen},
+    errors,
+    generation::Membership,
+    hold::MySqlHold,
+    layout::{Layout, Place, Standing, refused},
+    name,
+    one::{Failures, One},
+    options::MySqlOptions,
+    pool::{Failure, check_process},
+    server::Family,
+    session::Key,
+};
+use crate::{
+    contract::{Capability, Occupancy, Request, Wait},
+    error::{Error, ErrorKind},
+    name::LockName,
+};
+
+/// Several servers, as one process uses them.
+pub(super) struct Shards {
+    inner: Arc<Inner>,
+    closing: CancellationToken,
+    _ends_with_this: DropGuard,
+}
+
+struct Inner {
+    options: MySqlOptions,
+    layout: Arc<Layout>,
+    family: Family,
+    fence: Arc<AtomicU64>,
+    shards: BTreeMap<Place, Shard>,
+    state: watch::Receiver<State>,
+    process: u32,
+    runtime: Handle,
+}
+
+/// One of them.
+#[derive(Default)]
+struct Shard {
+    found: Mutex<Option<Result<Open, Error>>>,
+    /// One looks at it, and the others find what he has found.
+    opening: AsyncMutex<Option<Failure>>,
+    clock: AtomicU64,
+}
+
+/// One that is there, and what it calls itself.
+struct Open {
+    one: One,
+    identity: Option<String>,
+}
+
+/// Whether the generation may grant.
+#[derive(Clone, Debug)]
+enum State {
+    Drains,
+    Ready,
+    Refused(Error),
+}
+
+impl Shard {
+    fn found(&self) -> MutexGuard<'_, Option<Result<Open, Error>>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn one(&self) -> Option<One> {
+        self.found().as_ref()?.as_ref().ok().map(|open| open.one.clone())
+    }
+
+    fn tick(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::SeqCst)
+    }
+}
+
+impl Shards {
+    pub(super) async fn open(options: MySqlOptions, layout: Layout) -> Result<Self, Error> {
+        options.check()?;
+        let places = layout.servers();
+        let mut found = change::look_at(&options, places.iter().cloned(), true).await;
+        let Some(family) = found.values().flatten().map(|seen| seen.server.family).next() else {
+            let error = found.into_values().find_map(Result::err);
+            return Err(error.unwrap_or_else(|| Error::new(ErrorKind::InvalidUrl)));
+        };
+        tell_apart(family, &found)?;
+        let drain = change::begin(&options, &layout, &mut found).await?;
+        let rows = found.values().flatten().filter_map(|seen| seen.row.as_ref());
+        let fence = Arc::new(AtomicU64::new(rows.map(|row| row.fence).max().unwrap_or_default()));
+        let (told, state) = watch::channel(State::Drains);
+        let inner = Arc::new(Inner {
+            layout: Arc::new(layout),
+            family,
+            fence,
+            shards: places.iter().map(|place| (place.clone(), Shard::default())).collect(),
+            state,
+            process: std::process::id(),
+            runtime: Handle::current(),
+            options,
+        });
+        let closing = CancellationToken::new();
+        let this = Self {
+            inner: Arc::clone(&inner),
+            closing: closing.clone(),
+            _ends_with_this: closing.clone().drop_guard(),
+        };
+        let opens = places.iter().map(|place| {
+            let (seen, inner) = (found.remove(place), &inner);
+            async move {
+                let opened = match seen {
+                    Some(Ok(seen)) => inner.begin(place, seen).await,
+                    Some(Err(e)) => Err(e),
+                    None => Err(Error::new(ErrorKind::Unavailable)),
+                };
+                if let Err(error) = &opened {
+                    tracing::warn!(server = %place, %error, "one of several servers is of no use");
+                }
+                *inner.shards[place].found() = Some(opened);
+            }
+        });
+        join_all(opens.collect::<Vec<_>>()).await;
+        if inner.shards.values().all(|shard| shard.one().is_none()) {
+            let errors = inner.shards.values().map(|shard| shard.found().take());
+            let error = errors.flatten().find_map(Result::err);
+            return Err(error.unwrap_or_else(|| Error::new(ErrorKind::Unavailable)));
+        }
+        match drain {
+            None => drop(told.send(State::Ready)),
+            Some(drain) => {
+                let drained = async move { inner.drained(drain, &told).await };
+                // Dropped with its connections, in the middle of whatever it asks.
+                drop(tokio::spawn(closing.run_until_cancelled_owned(drained)));
+            }
+        }
+        Ok(this)
+    }
+
+    /// Until the generation may grant (N2).
+    async fn ready(&self, wait: Wait) -> Result<(), Error> {
+        let is_over = |state: &State| !matches!(state, State::Drains);
+        let mut state = match &*self.inner.state.borrow() {
+            State::Ready => return Ok(()),
+            State::Refused(error) => return Err(error.clone()),
+            State::Drains if wait == Wait::No => return Err(self.drains()),
+            State::Drains => self.inner.state.clone(),
+        };
+        match state.wait_for(is_over).await.map(|state| state.clone()) {
+            Ok(State::Refused(error)) => Err(error),
+            Ok(_) => Ok(()),
+            Err(e) => Err(ended().with_source(e)),
+        }
+    }
+
+    fn drains(&self) -> Error {
+        let message = format!(
+            "generation {} of the servers has begun, and waits until those before the last one have \
+             lost what they hold",
+            self.inner.layout.generation
+        );
+        Error::new(ErrorKind::Unavailable).with_message(message)
+    }
+
+    pub(super) async fn acquire(
+        &self,
+        name: &LockName,
+        request: Request,
+    ) -> Result<Option<MySqlHold>, Error> {
+        check_process(self.inner.process)?;
+        let key: Key = self.native_key(name)?.as_ref().into();
+        self.ready(request.wait).await?;
+        let (first, second) = self.inner.layout.homes(&key);
+        let one = self.inner.server(first, request.wait).await?;
+        let Some(second) = second else { return one.acquire(&key, request).await };
+        let other = self.inner.server(second, request.wait).await?;
+        let mut failures = Failures::new(self.inner.options.connect_timeout);
+        loop {
+            failures.begin_attempt();
+            let Some(hold) = one.acquire(&key, request).await? else { return Ok(None) };
+            let lost = hold.lost();
+            let its = tokio::select! {
+                biased;
+                _ = lost => None,
+                its = other.acquire(&key, request) => Some(its?),
+            };
+            match its {
+                Some(Some(its)) => {
+                    if let Some(both) = hold.join(its).await? {
+                        return Ok(Some(both));
+                    }
+                }
+                // Given back and heard of, or a server that is asked at once would say it is held.
+                Some(None) => {
+                    drop(hold.give_up().await);
+                    return Ok(None);
+                }
+                None => {}
+            }
+            let what = "the lock was lost while another one was waited for,";
+            failures.pause(errors::gone(&first.to_string(), what), request.wait).await?;
+        }
+    }
+
+    pub(super) fn capability(&self) -> Capability {
+        let ones = self.inner.shards.values().filter_map(Shard::one);
+        let all: Vec<_> = ones.map(|one| one.capability()).collect();
+        let mut capability = Capability::new("mysql");
+        for one in all {
+            let mut warnings = std::mem::take(&mut capability.warnings);
+            let new = one.warnings.iter().filter(|warning| !warnings.contains(warning));
+            let new: Vec<_> = new.cloned().collect();
+            warnings.extend(new);
+            capability = one;
+            capability.warnings = warnings;
+        }
+        for (place, shard) in &self.inner.shards {
+            if let Some(Err(error)) = &*shard.found() {
+                let warning =
+                    format!("names on the server at {place} are not to be had for now: {error}");
+                capability.warnings.push(warning.into());
+            }
+        }
+        if matches!(&*self.inner.state.borrow(), State::Drains) {
+            capability.warnings.push(self.drains().to_string().into());
+        }
+        capability
+    }
+
+    pub(super) fn native_key<'n>(&self, name: &'n LockName) -> Result<Cow<'n, [u8]>, Error> {
+        name::native(name, self.inner.family, self.inner.options.exact_names)
+    }
+
+    /// Whoever holds it at one of its homes has it, or is about to.
+    pub(super) async fn inspect(&self, name: &LockName) -> Result<Occupancy, Error> {
+        check_process(self.inner.process)?;
+        let key: Key = self.native_key(name)?.as_ref().into();
+        let (first, second) = self.inner.layout.homes(&key);
+        let occupancy = self.inner.server(first, Wait::No).await?.inspect(&key).await?;
+        match second {
+            Some(second) if occupancy == Occupancy::Free => {
+                self.inner.server(second, Wait::No).await?.inspect(&key).await
+            }
+            _ => Ok(occupancy),
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        self.closing.cancel();
+        let ones: Vec<_> = self.inner.shards.values().filter_map(Shard::one).collect();
+        join_all(ones.iter().map(One::close)).await;
+    }
+}
+
+impl Inner {
+    async fn drained(&self, drain: Drain, told: &watch::Sender<State>) {
+        tracing::info!(
+            generation = self.layout.generation,
+            seconds = drain.left().as_secs(),
+            "a generation of servers begins when those before the last one have lost what they hold"
+        );
+        let state = match drain.run(&self.options).await {
+            Ok(fence) => {
+                self.fence.fetch_max(fence, Ordering::AcqRel);
+                State::Ready
+            }
+            Err(error) => {
+                tracing::error!(%error, "a generation of servers has not begun");
+                State::Refused(error)
+            }
+        };
+        drop(told.send(state));
+    }
+
+    /// The server, if it is there (N3).
+    async fn server(self: &Arc<Self>, place: &Place, wait: Wait) -> Result<One, Error> {
+        let shard = &self.shards[place];
+        if let Some(one) = shard.one() {
+            return Ok(one);
+        }
+        let mut failures = Failures::new(self.options.connect_timeout);
+        loop {
+            failures.begin_attempt();
+            match self.open_again(place, shard).await {
+                Err(e) if e.is_retryable() && wait != Wait::No => failures.pause(e, wait).await?,
+                opened => return opened,
+            }
+        }
+    }
+
+    async fn open_again(self: &Arc<Self>, place: &Place, shard: &Shard) -> Result<One, Error> {
+        let asked = shard.tick();
+        let mut failure = shard.opening.lock().await;
+        if let Some(one) = shard.one() {
+            return Ok(one);
+        }
+        Failure::since(failure.as_ref(), asked)?;
+        let began = shard.tick();
+        let (this, there) = (Arc::clone(self), place.clone());
+        let admitted = self.runtime.spawn(async move {
+            let admitted = this.admit(&there).await;
+            *this.shards[&there].found() = Some(admitted);
+        });
+        admitted.await.map_err(|e| ended().with_source(e))?;
+        match &*shard.found() {
+            Some(Ok(open)) => Ok(open.one.clone()),
+            Some(Err(error)) => {
+                *failure = Some(Failure { began, error: error.clone() });
+                Err(error.clone())
+            }
+            None => Err(ended()),
+        }
+    }
+
+    /// Looks at a server that was not there when we connected, as we would have then.
+    async fn admit(&self, place: &Place) -> Result<Open, Error> {
+        let seen = change::look(&self.options, place, true).await?;
+        let standing = match &seen.row {
+            Some(row) => self.layout.judge(&row.layout, place)?,
+            None => Standing::Older,
+        };
+        let mut found = Found::from([(place.clone(), Ok(seen))]);
+        if standing == Standing::Older {
+            // It has lost what it was told.
+            let others = self.layout.servers().into_iter().filter(|other| other != place);
+            found.extend(change::look_at(&self.options, others, false).await);
+            if let Some(drain) = change::begin(&self.options, &self.layout, &mut found).await? {
+                self.fence.fetch_max(drain.run(&self.options).await?, Ordering::AcqRel);
+            }
+        }
+        tell_apart(self.family, &found)?;
+        self.begin(place, found.remove(place).expect("put there above")?).await
+    }
+
+    async fn begin(&self, place: &Place, seen: Seen) -> Result<Open, Error> {
+        let identity = seen.server.identity.clone();
+        for (other, shard) in &self.shards {
+            if other != place
+                && identity.is_some()
+                && matches!(&*shard.found(), Some(Ok(open)) if open.identity == identity)
+            {
+                return Err(is_the_same(place, other));
+            }
+        }
+        let membership = Membership {
+            place: place.clone(),
+            layout: Arc::clone(&self.layout),
+            fence: Arc::clone(&self.fence),
+        };
+        let options = place.options(&self.options);
+        let one = One::begin(options, seen.server, Some(membership)).await?;
+        Ok(Open { one, identity })
+    }
+}
+
+/// A name has one native key, and two homes are two servers.
+fn tell_apart(family: Family, found: &Found) -> Result<(), Error> {
+    let mut known = BTreeMap::new();
+    for (place, seen) in found {
+        let Ok(seen) = seen else { continue };
+        if seen.server.family != family {
+            let why = "MariaDB and MySQL have different names: several servers are of one kind";
+            return Err(refused(place, why));
+        }
+        if let Some(identity) = &seen.server.identity
+            && let Some(other) = known.insert(identity.clone(), place)
+        {
+            return Err(is_the_same(place, other));
+        }
+    }
+    Ok(())
+}
+
+fn is_the_same(place: &Place, other: &Place) -> Error {
+    refused(place, format!("it is the same server as {other}, and would wait for itself"))
+}
+
+fn ended() -> Error {
+    let message = "the runtime in which these locks were connected has ended";
+    Error::new(ErrorKind::Unavailable).with_message(message)
+}
+
+impl fmt::Debug for Shards {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shards").field("layout", &self.inner.layout).finish_non_exhaustive()
+    }
+}

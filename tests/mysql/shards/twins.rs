@@ -1,0 +1,142 @@
+//! A name that is locked on two servers is one hold: lost with either, given back on both.
+
+use std::time::Duration;
+
+use keyward::{ErrorKind, LeaseState, LossReason, Released};
+
+use super::cluster::{Cluster, connect};
+use crate::clients::SOON;
+
+const BEFORE: [usize; 2] = [0, 1];
+const AFTER: [usize; 2] = [1, 2];
+const OPTIONS: &str = "&ttl=6&heartbeat=250ms&connect_timeout=1";
+
+/// A name on servers 0 and 2.
+pub(super) fn moving(cluster: &Cluster, part: &str) -> String {
+    cluster.find(part, |name| cluster.home(&BEFORE, name) == 0 && cluster.home(&AFTER, name) == 2)
+}
+
+/// The url of a generation in which names are locked twice, once the first one has begun.
+pub(super) async fn changing(cluster: &Cluster, options: &str) -> String {
+    drop(connect(cluster.url(1, &BEFORE, options)).await);
+    cluster.change(2, &AFTER, &BEFORE, options)
+}
+
+#[tokio::test]
+async fn it_is_lost_with_either() {
+    let cluster = Cluster::shared().await;
+    let locks = connect(changing(&cluster, OPTIONS).await).await;
+    let name = moving(&cluster, "either");
+    for server in [0, 2] {
+        let lease = locks.lock_named(&*name).await.unwrap();
+        assert_eq!(cluster.held_on(&name).await, [0, 2]);
+        lease.ensure_held().await.unwrap();
+        let server = &cluster.servers[server];
+        let session = server.holder(name.as_bytes()).await.unwrap();
+        server.kill_connection(session).await;
+        let reason = tokio::time::timeout(SOON, lease.lost()).await.expect("it is told");
+        assert_eq!(reason, LossReason::Closed);
+        let error = lease.ensure_held().await.unwrap_err();
+        assert!(error.is_lost(), "{error}");
+        assert_eq!(lease.release().await.unwrap(), Released::WasLost);
+        cluster.until_clean(&[&name]).await;
+    }
+    // Looked at, it is held if it is on one of them.
+    for server in [0, 2] {
+        let mut outsider = cluster.outsider(server).await;
+        outsider.take(&name).await;
+        assert!(locks.inspect(&*name).await.unwrap().is_held());
+        assert!(locks.try_lock_named(&*name).await.unwrap_err().is_would_block());
+        let late = locks.lock_named(&*name).timeout(Duration::from_millis(300)).await.unwrap_err();
+        assert!(late.is_timed_out(), "{late}");
+        outsider.free(&name).await;
+        cluster.until_clean(&[&name]).await;
+    }
+    locks.close().await;
+    cluster.until_closed().await;
+}
+
+/// Doubt on one side is doubt, whatever the other one says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_in_doubt_with_either() {
+    let cluster = Cluster::own(3).await;
+    let locks =
+        connect(changing(&cluster, "&ttl=15&heartbeat=500ms&connect_timeout=1").await).await;
+    let name = moving(&cluster, "doubt");
+    let lease = locks.lock_named(&*name).await.unwrap();
+    let becomes = async |state| {
+        let begun = std::time::Instant::now();
+        while lease.state() != state {
+            assert!(begun.elapsed() < SOON, "{:?}", lease.state());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    for [one, other] in [[0, 2], [2, 0]] {
+        cluster.servers[one].stop_signal();
+        becomes(LeaseState::Suspended).await;
+        // In doubt on the other one too, which then answers again.
+        cluster.servers[other].stop_signal();
+        tokio::time::sleep(Duration::from_millis(2_800)).await;
+        cluster.servers[other].cont();
+        for _ in 0..100 {
+            assert_eq!(lease.state(), LeaseState::Suspended);
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
+        cluster.servers[one].cont();
+        becomes(LeaseState::Held).await;
+    }
+    assert_eq!(lease.release().await.unwrap(), Released::Released);
+    cluster.until_clean(&[&name]).await;
+}
+
+/// A server that dies while the other one is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_outlives_the_loss_of_its_first_half() {
+    let cluster = Cluster::shared().await;
+    let locks = connect(changing(&cluster, OPTIONS).await).await;
+    let name = moving(&cluster, "half");
+    let first = if cluster.place(0) < cluster.place(2) { 0 } else { 2 };
+    let mut outsider = cluster.outsider(2 - first).await;
+    outsider.take(&name).await;
+    let waiting = tokio::spawn(locks.lock_named(&*name).into_future());
+    let (server, other) = (&cluster.servers[first], &cluster.servers[2 - first]);
+    crate::session::until_waiting(other, &name).await;
+    let session = server.holder(name.as_bytes()).await.expect("the first one is held");
+    server.kill_connection(session).await;
+    crate::session::until("the first one again", async || {
+        server.holder(name.as_bytes()).await.is_some_and(|holder| holder != session)
+    })
+    .await;
+    crate::session::until_waiting(other, &name).await;
+    outsider.free(&name).await;
+    let lease = tokio::time::timeout(SOON, waiting).await.expect("it").unwrap().unwrap();
+    lease.ensure_held().await.unwrap();
+    assert_eq!(lease.release().await.unwrap(), Released::Released);
+    cluster.until_clean(&[&name]).await;
+}
+
+/// The tasks of one process pass it on, both halves and its tokens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_passed_on() {
+    let cluster = Cluster::shared().await;
+    let locks = connect(changing(&cluster, OPTIONS).await).await;
+    let name = moving(&cluster, "passed");
+    let (last, count) = (std::sync::atomic::AtomicU64::new(0), 400);
+    let work = (0..8).map(|_| async {
+        for _ in 0..count / 8 {
+            let lease = locks.lock_named(&*name).await.unwrap();
+            let token = lease.fencing_token().unwrap().get();
+            let before = last.swap(token, std::sync::atomic::Ordering::SeqCst);
+            assert!(before < token, "{token} after {before}");
+            if token % 2 == 0 {
+                assert_eq!(lease.release().await.unwrap(), Released::Released);
+            }
+        }
+    });
+    futures::future::join_all(work).await;
+    cluster.until_clean(&[&name]).await;
+    // The whole of it is refused where one half is.
+    cluster.outsider(2).await.take(&name).await;
+    let error = locks.try_lock_named(&*name).await;
+    assert!(error.is_ok() || error.is_err_and(|e| e.kind() == ErrorKind::WouldBlock));
+}
