@@ -40,10 +40,17 @@ impl Held {
             },
             // The last reader gives it back; for the others the hold lives on.
             Self::Together(readers) => {
-                let confirmation = readers.hold().confirm();
                 let _out = readers.out.clone(); // H4
-                let Some(mut readers) = Arc::into_inner(readers) else {
-                    return confirmed(confirmation).await;
+                let mut readers = match Arc::try_unwrap(readers) {
+                    Ok(last) => last,
+                    Err(readers) => {
+                        let confirmation = readers.hold().confirm();
+                        // The others may have gone meanwhile, also one who only looked.
+                        match Arc::into_inner(readers) {
+                            Some(last) => last,
+                            None => return confirmed(confirmation).await,
+                        }
+                    }
                 };
                 let hold = readers.hold.take();
                 drop(readers); // nobody joins any more

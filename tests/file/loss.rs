@@ -225,6 +225,41 @@ async fn a_reader_who_has_released_is_not_told() {
 }
 
 /// A loss is final, also if the file comes back: the hold does not go on to the next task.
+/// Nobody listens: whoever asks is told, also if others go on reading.
+#[tokio::test]
+async fn each_reader_has_the_paths_word_at_its_release() {
+    for room in Room::both() {
+        let (locks, others) = (room.locks().await, room.locks().await);
+        let shared = async || locks.lock_named("a").shared().await.unwrap();
+        let (one, two, last) = (shared().await, shared().await, shared().await);
+        assert_eq!(one.release().await.unwrap(), Released::Released);
+        fs::remove_file(room.lock_file("a")).unwrap();
+        let writer = soon("the new file", others.lock_named("a").into_future()).await.unwrap();
+        assert_eq!(two.release().await.unwrap(), Released::WasLost);
+        assert_eq!(last.release().await.unwrap(), Released::WasLost);
+        assert_eq!(writer.release().await.unwrap(), Released::Released);
+    }
+}
+
+/// What becomes of a lock after it was handed over is the next holder's to hear.
+#[tokio::test]
+async fn who_has_handed_over_is_not_told() {
+    for room in Room::both() {
+        let locks = room.locks().await;
+        let lease = locks.lock_named("a").await.unwrap();
+        let mut lost = lease.lost();
+        let next = tokio::spawn(locks.lock_named("a").into_future());
+        while locks.inspect("a").await.unwrap().waiters == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(lease.release().await.unwrap(), Released::Released);
+        let next = soon("the next", next).await.unwrap().unwrap();
+        fs::remove_file(room.lock_file("a")).unwrap();
+        must_be_lost(next, "removed").await;
+        assert_eq!((&mut lost).now_or_never(), None);
+    }
+}
+
 #[tokio::test]
 async fn a_hold_that_was_lost_is_not_handed_over() {
     let room = Room::new();

@@ -16,6 +16,7 @@ macro_rules! at_once {
 mod blocking;
 mod cancel;
 mod clients;
+mod closing;
 mod death;
 mod driver;
 mod facts;

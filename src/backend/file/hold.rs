@@ -14,7 +14,7 @@ use super::{
     store::{BARGING, Store},
 };
 use crate::{
-    contract::{Hold, Mode},
+    contract::{Confirmation, Hold, Mode},
     error::{Error, ErrorKind},
     token::FencingToken,
     watch::LossSignal,
@@ -155,7 +155,22 @@ impl Hold for FileHold {
 
     /// While nobody else is in the queue, or for as long as a process may barge.
     fn pass_on(&mut self) -> bool {
-        self.may_stay() && self.locked.as_mut().is_some_and(Locked::renew_token)
+        let goes = self.may_stay() && self.locked.as_mut().is_some_and(Locked::renew_token);
+        if goes {
+            self.watched.take(); // a loss of the next holder is none of the last one's
+        }
+        goes
+    }
+
+    /// Of readers: who passes a lock on has looked.
+    fn confirm(&self) -> Option<Confirmation> {
+        let locked = self.locked.as_ref().filter(|locked| locked.mode == Mode::Shared)?;
+        let (store, is_ours) = (Arc::clone(&self.store), locked.is_ours());
+        let (path, id) = locked.file().identity();
+        Some(Box::pin(async move {
+            let still = store.aside(move || dir::is_still(&path, id)).await?;
+            Ok(still.map_err(|e| errors::lock_file("look at", e))? && is_ours)
+        }))
     }
 
     fn admits_reader(&self) -> bool {

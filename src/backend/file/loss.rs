@@ -96,11 +96,11 @@ impl Place {
         }
     }
 
-    /// Closes what has taken the place, but not the place.
-    fn give_back(&mut self, mut fd: OwnedFd) {
+    /// Closes what has taken a place, but not the place.
+    fn after(mut fd: OwnedFd) -> Self {
         let kept =
             nothing().is_some_and(|nothing| dup3(&nothing, &mut fd, DupFlags::CLOEXEC).is_ok());
-        self.0 = kept.then_some(fd);
+        Self(kept.then_some(fd))
     }
 }
 
@@ -172,8 +172,14 @@ fn run(shared: &Mutex<State>, changes: Option<Arc<OwnedFd>>) {
             if state.holds.is_empty() {
                 state.running = false;
                 state.changes = None;
+                drop(state);
+                // It takes the kernel its time, in which somebody else may want to watch.
                 if let Some(changes) = changes.and_then(Arc::into_inner) {
-                    state.place.give_back(changes);
+                    let place = Place::after(changes);
+                    let mut state = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                    if state.place.0.is_none() {
+                        state.place = place;
+                    }
                 }
                 return;
             }

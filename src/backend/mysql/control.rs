@@ -24,7 +24,8 @@ impl Pool {
         self.aside(|pool| async move { pool.open_control().await }).await
     }
 
-    /// In a task of the pool's: whoever asks may be polled no more, and others would wait for him.
+    /// In a task of the pool's: whoever asks may be polled no more, and others would wait for him. It ends
+    /// when he is gone, and when the pool is closed.
     pub(super) async fn aside<T: Send + 'static, F>(
         self: &Arc<Self>,
         work: impl FnOnce(Arc<Self>) -> F,
@@ -32,11 +33,18 @@ impl Pool {
     where
         F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let (reply, outcome) = oneshot::channel();
-        let work = work(Arc::clone(self));
-        self.spawn(async move { drop(reply.send(work.await)) });
+        let (mut reply, outcome) = oneshot::channel();
+        let (work, closing) = (work(Arc::clone(self)), self.closing.clone());
+        self.spawn(async move {
+            tokio::select! {
+                biased;
+                () = reply.closed() => {}
+                () = closing.cancelled() => {}
+                done = work => drop(reply.send(done)),
+            }
+        });
         outcome.await.unwrap_or_else(|_| {
-            let message = "the runtime in which these locks were connected has ended";
+            let message = "these locks, or the runtime in which they were connected, have ended";
             Err(Error::new(ErrorKind::Unavailable).with_message(message))
         })
     }

@@ -251,7 +251,8 @@ impl Hold for MySqlHold {
             && self.signal.state() == LeaseState::Held
             && self.may_go_on()
             && self.twin.as_ref().is_none_or(|twin| twin.may_go_on())
-            && self.tokens.as_mut().is_none_or(Tokens::advance);
+            && self.tokens.as_mut().is_none_or(Tokens::advance)
+            && self.renew_signal();
         self.handed_over += u64::from(goes);
         goes
     }
@@ -262,6 +263,22 @@ impl Hold for MySqlHold {
         let ours = self.confirm_here();
         let Some(twin) = &self.twin else { return Some(Box::pin(ours)) };
         Some(Box::pin(join(ours, twin.confirm_here()).map(of_both)))
+    }
+}
+
+impl MySqlHold {
+    /// A loss of the next holder is none of the last one's; of a name that is locked on two servers, where
+    /// both sessions know of one signal, it is told to either. False if it is lost.
+    fn renew_signal(&mut self) -> bool {
+        if self.twin.is_some() {
+            return true;
+        }
+        let seat = self.seat();
+        match seat.session().pass_lease_on(seat.key(), &self.signal) {
+            Some(signal) => self.signal = signal,
+            None => return false,
+        }
+        true
     }
 }
 

@@ -248,6 +248,15 @@ impl Session {
         ended.is_some()
     }
 
+    /// The lease goes on for somebody else, whose losses are none of the last holder's: a signal of its own.
+    /// None if it is lost.
+    pub(super) fn pass_lease_on(&self, key: &Key, signal: &LossSignal) -> Option<LossSignal> {
+        let mut leases = self.leases();
+        let taken = leases.held.get_mut(key).filter(|taken| taken.signal.is(signal))?;
+        taken.signal = LossSignal::new();
+        Some(taken.signal.clone())
+    }
+
     pub(super) fn has_lease(&self, key: &Key) -> bool {
         self.leases().held.contains_key(key)
     }
