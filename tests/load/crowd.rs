@@ -12,7 +12,7 @@ use futures::{StreamExt, stream};
 use keyward::{LockRegistry, Locks};
 
 use crate::{
-    measure::{descriptors, live, resident, threads},
+    measure::{descriptors, live, no_session_is_left, resident, sessions, threads},
     sessions::{millis, secs, within},
     stage::{Backend, Stage, Store},
 };
@@ -32,13 +32,6 @@ async fn until_at_most<T: PartialOrd>(look: impl Fn() -> T, limit: T) -> bool {
         tokio::time::sleep(millis(5)).await;
     }
     true
-}
-
-async fn sessions(stage: &Stage) -> u64 {
-    match stage.backend {
-        Backend::MySql(kind) => kind.shared().connections().await,
-        _ => 0,
-    }
 }
 
 /// Who holds the name that all wait for.
@@ -229,12 +222,7 @@ pub(crate) async fn of_names(stage: Arc<Stage>) {
         }
         within(secs(10), "closing", locks.close()).await;
         if let Backend::MySql(kind) = stage.backend {
-            let begun = Instant::now();
-            while kind.shared().connections().await > 0 && begun.elapsed() < secs(10) {
-                tokio::time::sleep(millis(5)).await;
-            }
-            let left = kind.shared().connections().await;
-            stage.check(left == 0, || format!("{left} sessions are left"));
+            no_session_is_left(&stage, kind.shared()).await;
         }
     }
     stage.note(format!(

@@ -28,6 +28,8 @@ mod storms;
 
 #[path = "../support/child.rs"]
 mod child;
+#[path = "../support/dice.rs"]
+mod dice;
 #[path = "../support/rig/oracle.rs"]
 mod oracle;
 #[path = "../support/rig/player.rs"]

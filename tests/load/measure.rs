@@ -6,7 +6,13 @@ use std::{
     fs,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    server::Server,
+    sessions::{millis, secs},
+    stage::{Backend, Stage},
 };
 
 struct Counting;
@@ -84,6 +90,24 @@ pub(crate) fn jain(shares: &[u64]) -> f64 {
     let sum: f64 = shares.iter().map(|&it| it as f64).sum();
     let squares: f64 = shares.iter().map(|&it| (it as f64).powi(2)).sum();
     sum * sum / (shares.len() as f64 * squares)
+}
+
+/// Whoever is connected to the row's server, if it has one.
+pub(crate) async fn sessions(stage: &Stage) -> u64 {
+    match stage.backend {
+        Backend::MySql(kind) => kind.shared().connections().await,
+        _ => 0,
+    }
+}
+
+/// Nobody is, soon after the locks were closed.
+pub(crate) async fn no_session_is_left(stage: &Stage, server: &Server) {
+    let begun = Instant::now();
+    while server.connections().await > 0 && begun.elapsed() < secs(10) {
+        tokio::time::sleep(millis(5)).await;
+    }
+    let left = server.connections().await;
+    stage.check(left == 0, || format!("{left} sessions are left"));
 }
 
 #[test]

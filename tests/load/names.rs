@@ -14,6 +14,7 @@ use std::{
 use keyward::{ErrorKind, LockName, LockRegistry, Locks};
 
 use crate::{
+    dice::Dice,
     sessions::{secs, within},
     stage::{Backend, Stage, Store},
 };
@@ -162,13 +163,11 @@ const BYTES: [&[u8]; 7] =
     [b"\xff", b"\xff\xfe", b"a\x80", b"\xc3", b"\xed\xa0\x80", b"\xf0\x9f\x94", b"a\xff/../b"];
 
 /// A row of names that differ in little, the same each time.
-struct Makes(u64);
+struct Makes(Dice);
 
 impl Makes {
     fn roll(&mut self, below: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % below
+        self.0.roll(below as u64) as usize
     }
 
     fn name(&mut self) -> String {
@@ -227,7 +226,7 @@ async fn keys(stage: &Stage) {
     let all = bytes.lock_all(BYTES).await;
     stage.check(all.len() == BYTES.len(), || format!("{} of {}", all.len(), BYTES.len()));
     drop(all);
-    let mut makes = Makes(28);
+    let mut makes = Makes(Dice(28));
     let (mut made, mut held) = (HashSet::new(), Vec::new());
     for i in 0..stage.runs {
         let name = makes.name();
@@ -320,7 +319,7 @@ pub(crate) async fn hostile_names(stage: Arc<Stage>) {
         }
     }
     // So many that differ in little, some at a time.
-    let (mut makes, mut made) = (Makes(28), 0);
+    let (mut makes, mut made) = (Makes(Dice(28)), 0);
     while made < stage.runs {
         let some: BTreeSet<_> = (0..100.min(stage.runs - made)).map(|_| makes.name()).collect();
         made += 100.min(stage.runs - made);
@@ -361,7 +360,7 @@ pub(crate) async fn hostile_names(stage: Arc<Stage>) {
 
 /// Names are told apart before they reach a store, too: by what they are encoded to.
 pub(crate) async fn encoded(stage: Arc<Stage>) {
-    let (mut makes, mut seen) = (Makes(7), std::collections::HashMap::new());
+    let (mut makes, mut seen) = (Makes(Dice(7)), std::collections::HashMap::new());
     let mut different = 0;
     for i in 0..stage.runs {
         // Of three kinds: odd ones, long ones that differ at the end, and in case only.

@@ -14,7 +14,8 @@ use keyward::{Lease, LockRegistry, Locks, NamedGuard};
 use tokio::task::JoinSet;
 
 use crate::{
-    measure::{descriptors, live, threads},
+    dice::Dice,
+    measure::{descriptors, live, no_session_is_left, sessions, threads},
     sessions::{millis, secs, within},
     stage::{Backend, Stage},
 };
@@ -23,17 +24,6 @@ const NAMES: [&str; 5] = ["storm-a", "storm-b", "storm-c", "storm-d", "storm-e"]
 
 /// How many tasks make the storm.
 const TASKS: u64 = 24;
-
-/// A row of numbers, the same for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % below
-    }
-}
 
 /// Where it rages.
 #[derive(Clone)]
@@ -184,13 +174,6 @@ async fn rage(sea: Sea, inside: Arc<Inside>, count: Arc<Count>, mut dice: Dice, 
     }
 }
 
-async fn sessions(stage: &Stage) -> u64 {
-    match stage.backend {
-        Backend::MySql(kind) => kind.shared().connections().await,
-        _ => 0,
-    }
-}
-
 pub(crate) async fn of_drops(stage: Arc<Stage>) {
     let unit = match stage.backend {
         Backend::Registry | Backend::Memory => Duration::from_micros(50),
@@ -266,12 +249,7 @@ pub(crate) async fn of_drops(stage: Arc<Stage>) {
         within(secs(10), "closing", locks.close()).await;
     }
     if let Backend::MySql(kind) = stage.backend {
-        let begun = Instant::now();
-        while kind.shared().connections().await > 0 && begun.elapsed() < secs(10) {
-            tokio::time::sleep(millis(5)).await;
-        }
-        let left = kind.shared().connections().await;
-        stage.check(left == 0, || format!("{left} sessions are left"));
+        no_session_is_left(&stage, kind.shared()).await;
     }
     (0..stage.runs).for_each(|_| stage.ran());
     let outcomes = count.outcomes.lock().unwrap();

@@ -7,6 +7,8 @@
 #![cfg(keyward_loom)]
 #![allow(clippy::redundant_clone, reason = "the threads of a model are written alike")]
 
+#[path = "../support/identity.rs"]
+mod identity;
 mod lifetime;
 mod lock;
 mod queue;

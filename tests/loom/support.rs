@@ -2,13 +2,11 @@
 
 use std::{
     future::Future,
-    hash::{BuildHasher, Hasher},
     pin::{Pin, pin},
     sync::Arc as StdArc,
     task::{Context, Poll, Wake, Waker},
 };
 
-use keyward::LockRegistry;
 use loom::{
     cell::UnsafeCell,
     sync::{
@@ -17,32 +15,7 @@ use loom::{
     },
 };
 
-/// Numbers that hash to themselves, so that a model says which keys share a slot.
-#[derive(Clone, Default)]
-pub(crate) struct Identity;
-
-pub(crate) struct Same(u64);
-
-impl BuildHasher for Identity {
-    type Hasher = Same;
-    fn build_hasher(&self) -> Same {
-        Same(0)
-    }
-}
-
-impl Hasher for Same {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys are u64");
-    }
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-pub(crate) type Registry = LockRegistry<u64, Identity>;
+pub(crate) use crate::identity::{Identity, Registry};
 
 /// Explores a model with at most `preemptions` forced switches in each run.
 pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {

@@ -37,6 +37,8 @@ mod shards;
 mod share;
 mod time;
 
+#[path = "../support/dice.rs"]
+mod dice;
 #[cfg(feature = "metrics")]
 #[path = "../support/numbers.rs"]
 mod numbers;

@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     clients::{Clients, Outsider},
+    dice::Dice,
     server::Kind,
 };
 
@@ -32,21 +33,6 @@ fn seed() -> u64 {
     match std::env::var("KEYWARD_TEST_SEED") {
         Ok(seed) => seed.parse().unwrap(),
         Err(_) => std::hash::RandomState::new().build_hasher().finish() >> 32,
-    }
-}
-
-/// A row of numbers, the same for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % below
-    }
-
-    fn micros(&mut self, below: u64) -> Duration {
-        Duration::from_micros(self.roll(below))
     }
 }
 

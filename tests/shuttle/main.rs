@@ -29,6 +29,9 @@ mod support;
 mod table;
 
 #[cfg(keyward_shuttle)]
+#[path = "../support/identity.rs"]
+mod identity;
+#[cfg(keyward_shuttle)]
 #[path = "../support/scripted.rs"]
 mod scripted;
 

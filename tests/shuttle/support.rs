@@ -2,13 +2,11 @@
 
 use std::{
     future::{Future, poll_fn},
-    hash::{BuildHasher, Hasher},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
 };
 
-use keyward::LockRegistry;
 use shuttle::{
     future::{JoinHandle, block_on, spawn},
     sync::{
@@ -17,32 +15,7 @@ use shuttle::{
     },
 };
 
-/// Numbers that hash to themselves: even ones share a slot, odd ones the other.
-#[derive(Clone, Default)]
-pub(crate) struct Identity;
-
-pub(crate) struct Same(u64);
-
-impl BuildHasher for Identity {
-    type Hasher = Same;
-    fn build_hasher(&self) -> Same {
-        Same(0)
-    }
-}
-
-impl Hasher for Same {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys are u64");
-    }
-    fn write_u64(&mut self, key: u64) {
-        self.0 = key;
-    }
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-pub(crate) type Registry = LockRegistry<u64, Identity>;
+pub(crate) use crate::identity::Registry;
 
 /// Sees who is inside at the same time.
 #[derive(Clone, Default)]

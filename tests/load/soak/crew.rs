@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use super::log::{Log, Turn, What};
 use crate::{
+    dice::Dice,
     process::{Process, answer, die_with_the_parent, lines},
     sessions::{millis, secs},
 };
@@ -34,31 +35,6 @@ const SEED: &str = "KEYWARD_LOAD_CREW_SEED";
 
 /// How many tasks each process has.
 const TASKS: u64 = 4;
-
-/// A row of numbers, the same for the same seed.
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        // Neighbouring seeds are to have different beginnings.
-        Self(seed.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
-    }
-
-    pub(crate) fn roll(&mut self, below: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % below
-    }
-
-    pub(crate) fn micros(&mut self, below: u64) -> Duration {
-        Duration::from_micros(self.roll(below))
-    }
-
-    pub(crate) fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.roll(of.len() as u64) as usize]
-    }
-}
 
 /// A lease and its line in the journal, which is written first when both are dropped.
 struct Section {

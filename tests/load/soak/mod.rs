@@ -23,13 +23,14 @@ use keyward::{Locks, memory::MemoryBackend};
 
 pub(crate) use self::crew::run;
 use self::{
-    crew::{Crew, Dice, NAMES},
+    crew::{Crew, NAMES},
     judge::{Judge, Rules},
     log::{Log, What},
     nemesis::{Mate, Nemesis, Store},
 };
 use crate::{
-    measure::{descriptors, live, resident, threads},
+    dice::Dice,
+    measure::{descriptors, live, no_session_is_left, resident, threads},
     proxy::{Proxy, Target},
     server::Server,
     sessions::{millis, secs},
@@ -168,12 +169,7 @@ async fn finish(stage: &Stage, mut nemesis: Nemesis, crew: Crew, locks: Vec<Lock
         stage.check(closed.is_ok(), || "the locks do not close".to_owned());
     }
     if let Store::MySql(server) = &nemesis.store {
-        let begun = Instant::now();
-        while server.connections().await > 0 && begun.elapsed() < secs(10) {
-            tokio::time::sleep(millis(20)).await;
-        }
-        let left = server.connections().await;
-        stage.check(left == 0, || format!("{left} sessions are left on the server"));
+        no_session_is_left(stage, server).await;
     }
     nemesis
 }

@@ -11,10 +11,11 @@ use std::{
 use keyward::{Error, ErrorKind, LossReason, memory::MemoryFaults};
 
 use super::{
-    crew::{self, Dice, NAMES},
+    crew::{self, NAMES},
     log::{Log, What},
 };
 use crate::{
+    dice::Dice,
     process::Process,
     proxy::Proxy,
     server::{Server, hex},
