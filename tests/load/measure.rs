@@ -59,6 +59,18 @@ pub(crate) fn resident() -> u64 {
     status(std::process::id(), "VmRSS")
 }
 
+/// Gives back to the kernel what is allocated no more.
+pub(crate) fn trim() {
+    #[cfg(target_env = "gnu")]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(keep: usize) -> i32;
+        }
+        // SAFETY: glibc's, of any thread at any time.
+        unsafe { malloc_trim(0) };
+    }
+}
+
 /// Open descriptors, without the one that looks.
 pub(crate) fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count() - 1

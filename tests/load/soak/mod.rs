@@ -30,7 +30,7 @@ use self::{
 };
 use crate::{
     dice::Dice,
-    measure::{descriptors, live, no_session_is_left, resident, threads},
+    measure::{descriptors, live, no_session_is_left, resident, threads, trim},
     proxy::{Proxy, Target},
     server::Server,
     sessions::{millis, secs},
@@ -57,7 +57,8 @@ const REMEMBERED: usize = 8;
 
 fn seconds() -> u64 {
     let seconds = env::var("KEYWARD_LOAD_SOAK").unwrap_or_else(|_| "60".to_owned());
-    seconds.parse().unwrap_or_else(|_| panic!("KEYWARD_LOAD_SOAK={seconds} is no number"))
+    let number = seconds.parse().ok().filter(|&number| number > 0);
+    number.unwrap_or_else(|| panic!("KEYWARD_LOAD_SOAK={seconds} is no number of seconds, from 1"))
 }
 
 /// Given, or one that is printed.
@@ -81,6 +82,8 @@ struct Sample {
 
 impl Sample {
     fn take(judge: &Judge) -> Self {
+        // The judge has just read and dropped a journal, whose memory the allocator keeps for the next one.
+        trim();
         Self {
             live: live().saturating_sub(judge.weight()),
             resident: resident(),
