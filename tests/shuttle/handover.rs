@@ -20,6 +20,7 @@ pub(crate) const MODELS: &[Model] = &[
     ("the_last_in_the_queue_leaves", the_last_in_the_queue_leaves),
     ("a_limit_meets_a_hand_over", a_limit_meets_a_hand_over),
     ("closing_meets_waits", closing_meets_waits),
+    ("closing_meets_one_who_comes", closing_meets_one_who_comes),
     ("readers_join_and_leave", readers_join_and_leave),
     ("tries_meet_a_hand_over", tries_meet_a_hand_over),
     ("two_processes_share_a_store", two_processes_share_a_store),
@@ -199,6 +200,26 @@ fn closing_meets_waits() {
     join_all(waiters);
     join_all(closers);
     assert_eq!(backend.counts().closes, 1);
+}
+
+/// Nobody asks a store that is closed, not even for a hold that is given up at once (H4).
+fn closing_meets_one_who_comes() {
+    let backend = store();
+    let locks = backend.locks();
+    let comes = task({
+        let locks = locks.clone();
+        async move {
+            match locks.lock_named("a").await {
+                Ok(lease) => drop(lease.release().await),
+                Err(e) => assert_eq!(e.kind(), ErrorKind::Closed),
+            }
+        }
+    });
+    let closes = task(async move { locks.close().await });
+    join(comes);
+    join(closes);
+    assert_eq!(backend.counts().late, 0);
+    assert!(backend.is_free("a"));
 }
 
 /// Readers of one process share a hold; the last one to leave frees it, while others come.

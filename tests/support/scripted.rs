@@ -66,6 +66,8 @@ pub(crate) struct Counts {
     pub(crate) releases: usize,
     pub(crate) passed_on: usize,
     pub(crate) closes: usize,
+    /// Acquisitions that were asked for after it was closed.
+    pub(crate) late: usize,
     /// Waiting acquisitions that run now, and the most of one name at a time.
     in_flight: HashMap<Vec<u8>, usize>,
     pub(crate) most_in_flight: usize,
@@ -114,6 +116,7 @@ impl Scripted {
     fn asked(&self, name: &LockName, request: Request) -> Option<InFlight> {
         let mut counts = self.0.counts.lock().unwrap();
         counts.acquires += 1;
+        counts.late += usize::from(counts.closes > 0);
         if request.wait == Wait::No {
             return None;
         }
