@@ -111,4 +111,51 @@ fn steady_state() {
     let left = before + freed;
     assert!(left < 10_000, "{left} bytes are left: less than one for each key");
     drop(names);
+
+    long_names();
+    large_keys();
+    registries();
+}
+
+/// A buffer of up to 256 bytes is kept for the next name, a longer one is not.
+fn long_names() {
+    let names = LockRegistry::<String>::new();
+    let hold = |name: &str| drop(ready(names.lock_named(name)));
+    let (kept, longer) = ("k".repeat(256), "l".repeat(257));
+    // All the spares that this thread has, to know which one is next.
+    let spares: Vec<_> = (0..1_000).map(|n| ready(names.lock_named(&format!("{n}")))).collect();
+    hold(&kept);
+    assert_eq!(count(|| hold(&kept)).0, 0);
+    hold(&longer);
+    let (calls, bytes, ()) = count(|| hold("short"));
+    assert_eq!((calls, bytes), (1, 5), "the buffer of the longer one is gone");
+    drop(spares);
+}
+
+/// Keys that are too large for a spare are freed, smaller ones leave their memory for the next one.
+fn large_keys() {
+    let large = LockRegistry::<[u64; 16]>::new();
+    let (calls, bytes, ()) = count(|| drop(ready(large.lock_named(&[7; 16]))));
+    assert_eq!((calls, bytes), (1, 0));
+    let small = LockRegistry::<u32>::new();
+    drop(ready(small.lock_named(&1)));
+    let (calls, bytes, ()) = count(|| drop(ready(small.lock_named(&2))));
+    assert_eq!((calls, bytes), (0, 0));
+}
+
+/// What a registry has is freed with its last handle, or with its last guard.
+fn registries() {
+    let (_, bytes, ()) = count(|| {
+        for _ in 0..10 {
+            let names = LockRegistry::<u64>::new();
+            let handle = names.clone();
+            let guard = ready(names.lock_named(&1));
+            drop(names);
+            drop(guard);
+            let guard = ready(handle.lock_named(&1));
+            drop(handle);
+            drop(guard);
+        }
+    });
+    assert_eq!(bytes, 0);
 }

@@ -65,14 +65,21 @@ fn a_limit_needs_no_runtime() {
         assert!(names.read_named("a").timeout(limit).blocking_wait().is_err());
     }
     assert_eq!(names.waiters("a"), 0, "the place in the queue has been given up");
-    thread::scope(|scope| {
-        let waits = scope.spawn(|| names.lock_named("a").timeout(Duration::MAX).blocking_wait());
-        while names.waiters("a") == 0 {
-            thread::yield_now();
-        }
-        drop(guard);
-        assert!(waits.join().unwrap().is_ok());
-    });
+    let mut guard = Some(guard);
+    for limit in [Duration::MAX, Duration::from_secs(600)] {
+        let held = guard.take().unwrap_or_else(|| names.blocking_lock_named("a"));
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| names.lock_named("a").timeout(limit).blocking_wait());
+            while names.waiters("a") == 0 {
+                assert!(!waits.is_finished(), "it does not wait");
+                thread::yield_now();
+            }
+            // Long enough for it to park, and not for its limit.
+            thread::sleep(Duration::from_millis(20));
+            drop(held);
+            assert!(waits.join().unwrap().is_ok());
+        });
+    }
     assert!(names.lock_named("a").timeout(Duration::ZERO).blocking_wait().is_ok(), "tried once");
     assert!(names.is_empty());
 }
