@@ -89,7 +89,7 @@ fn steady_state() {
     // Looking up a held key, in a thread that has no spare nodes to hide behind.
     let guard = names.try_lock_named("held").unwrap();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let looks = scope.spawn(|| {
             let (calls, _, ()) = count(|| {
                 assert!(names.try_lock_named("held").is_err());
                 let mut wait = pin!(names.lock_named("held"));
@@ -98,6 +98,7 @@ fn steady_state() {
             });
             assert_eq!(calls, 0);
         });
+        looks.join().unwrap();
     });
     drop(guard);
 
@@ -114,6 +115,7 @@ fn steady_state() {
 
     long_names();
     large_keys();
+    threads();
     registries();
 }
 
@@ -122,8 +124,9 @@ fn long_names() {
     let names = LockRegistry::<String>::new();
     let hold = |name: &str| drop(ready(names.lock_named(name)));
     let (kept, longer) = ("k".repeat(256), "l".repeat(257));
-    // All the spares that this thread has, to know which one is next.
-    let spares: Vec<_> = (0..1_000).map(|n| ready(names.lock_named(&format!("{n}")))).collect();
+    // All the spares that this thread has, to know which one is next; elsewhere, not to meet their keys.
+    let other = LockRegistry::<String>::new();
+    let spares: Vec<_> = (0..1_000).map(|n| ready(other.lock_named(&format!("{n}")))).collect();
     hold(&kept);
     assert_eq!(count(|| hold(&kept)).0, 0);
     hold(&longer);
@@ -141,6 +144,25 @@ fn large_keys() {
     drop(ready(small.lock_named(&1)));
     let (calls, bytes, ()) = count(|| drop(ready(small.lock_named(&2))));
     assert_eq!((calls, bytes), (0, 0));
+    let (_, taken, held) =
+        count(|| -> Vec<_> { (0..10_000).map(|n| small.try_lock_named(&n)).collect() });
+    let (_, freed, ()) = count(|| drop(held));
+    assert!(taken + freed < 10_000, "{} bytes are left of 10,000 keys", taken + freed);
+}
+
+/// A thread that ends leaves none of its spares behind.
+fn threads() {
+    let names = LockRegistry::<String>::new();
+    let numbers = LockRegistry::<u32>::new();
+    let use_both = || {
+        std::thread::scope(|scope| {
+            // Joined, and so with all that ends with a thread.
+            let hold = || drop((ready(names.lock_named("a")), ready(numbers.lock_named(&1))));
+            scope.spawn(hold).join().unwrap();
+        });
+    };
+    use_both();
+    assert_eq!(count(use_both).1, 0);
 }
 
 /// What a registry has is freed with its last handle, or with its last guard.
