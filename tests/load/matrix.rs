@@ -76,7 +76,7 @@ static ROWS: &[Row] = &[
     row!("28", "hostile names", [Registry], [1_000_000, 20_000], names::hostile_names),
     row!("28", "hostile names", [Memory], [300_000, 5_000], names::hostile_names),
     row!("28", "hostile names", [File, MySql], [50_000, 500], names::hostile_names),
-    row!("28", "names that are encoded", [Memory], [1_000_000, 30_000], names::encoded),
+    row!("28", "names that are encoded", [Memory], [10_000_000, 30_000], names::encoded),
     row!(
         "29",
         "many names, each once",
