@@ -252,6 +252,9 @@ pub mod _documentation {
     #[doc = include_str!("../docs/mutants.md")]
     pub mod mutants {}
     #[doc = include_str!("guides.md")]
+    #[doc = include_str!("../docs/performance.md")]
+    pub mod performance {}
+    #[doc = include_str!("guides.md")]
     #[doc = include_str!("../docs/reliability.md")]
     pub mod reliability {}
 }

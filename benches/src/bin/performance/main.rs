@@ -1,170 +1,192 @@
-//! Draws where keyward stands beside its peers, from what the benches have printed.
+//! Draws and writes what keyward's benches have printed: the README's picture, the charts, and the tables of
+//! the page about performance.
 //!
 //! ```text
-//! picture FOLDER PICTURE    FOLDER has registry.txt, file.txt and mysql.txt; PICTURE is an SVG
+//! performance DOCS                       DOCS/bench has a file for each bench; writes DOCS/peers.svg,
+//!                                        DOCS/charts/, and between the markers of DOCS/performance.md
+//! performance --compare KEPT COUNTED     whether figures of COUNTED are more than those of KEPT
 //! ```
 //!
-//! `scripts/picture` makes those files, and then calls this. What the picture has of words is here: which
-//! rows of which tables stand in it, and what they are called there. Every number is read; the same files
-//! give the same bytes.
+//! `scripts/bench` makes those files, and then calls this. What is drawn has its words in `peers.rs` and
+//! `curves.rs`. Every number is read; the same files give the same bytes.
 #![allow(missing_docs, reason = "a program")]
 
-mod chart;
+mod bars;
+mod curves;
+mod dots;
+mod figures;
+mod lines;
 mod output;
+mod page;
+mod peers;
+mod picture;
+mod scale;
 
-use std::{collections::BTreeMap, env, fs, path::Path, process::ExitCode};
-
-use crate::{
-    chart::{Bar, Chart, Kind, Picture},
-    output::{Found, Output},
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
 };
 
-/// A chart, and where its numbers are.
-struct Panel {
-    bench: &'static str,
-    workload: &'static str,
-    column: &'static str,
+use crate::{
+    output::Output,
+    page::{Runs, Shown},
+    peers::{BarPanel, MEMORY_PANELS, PEERS},
+    picture::{Panel, Picture},
+};
+
+const PAGE: &str = "performance.md";
+
+/// In the folder of the runs, but no bench's output: counts that are accepted.
+const COUNTS: &str = "instructions";
+
+/// A picture, and where it goes.
+struct Chart {
+    name: &'static str,
     title: &'static str,
-    /// What a bar is, and what its number means.
-    meaning: &'static str,
-    unit: &'static str,
-    /// Contestants as the bench calls them, as the picture does, and what they are.
-    rows: &'static [(&'static str, &'static str, Kind)],
+    subtitle: &'static str,
+    panels: Panels,
 }
 
-const PANELS: [Panel; 3] = [
-    Panel {
-        bench: "registry",
-        workload: "hot, CT",
-        column: "x T",
-        title: "Between tasks: LockRegistry",
-        meaning: "lock and unlock one free name, again and again; 1 = tokio's bare Mutex, which has no name to find",
-        unit: "×",
-        rows: &[
-            ("keyward", "keyward", Kind::Ours),
-            ("tokio Mutex, no key (T)", "tokio::sync::Mutex, no name", Kind::Floor),
-            ("amalgam-cache KeyedLock 0.4", "amalgam-cache 0.4", Kind::Peer),
-            ("key-lock 0.1", "key-lock 0.1", Kind::Peer),
-            ("DashMap of Arc<Mutex>, cleaned", "by hand, DashMap of Arc<Mutex>", Kind::Peer),
-            ("lockable 0.2, Arc<str>", "lockable 0.2", Kind::Peer),
-            ("keyed-lock 0.2, Arc<str>", "keyed-lock 0.2", Kind::Peer),
-            ("async-named-locker 0.1", "async-named-locker 0.1", Kind::Peer),
-            ("key-mutex 0.1", "key-mutex 0.1", Kind::Peer),
-        ],
+enum Panels {
+    Bars(&'static [BarPanel]),
+    /// One, from the run of a bench.
+    Curve(&'static str, fn(&Output) -> Result<Panel, String>),
+}
+
+const CHARTS: [Chart; 6] = [
+    Chart {
+        name: "peers",
+        title: "keyward beside its peers",
+        subtitle: "shorter is better, on logarithmic scales; grey is the bare call without a name, or without a library",
+        panels: Panels::Bars(&PEERS),
     },
-    Panel {
-        bench: "file",
-        workload: "hand-over (us from release to acquisition)",
-        column: "p50",
-        title: "Between processes: Locks on file:///directory",
-        meaning: "hand-over to a process that has waited for 1 to 200 ms, from release to acquisition, median",
-        unit: " µs",
-        rows: &[
-            ("keyward, current-thread runtime, parked 1 to 200 ms", "keyward", Kind::Ours),
-            (
-                "bare F_OFD_SETLKW (B), parked 1 to 200 ms",
-                "bare system call, a blocked thread",
-                Kind::Floor,
-            ),
-            (
-                "std File::lock in spawn_blocking, parked 1 to 200 ms",
-                "std File::lock in spawn_blocking",
-                Kind::Peer,
-            ),
-            ("fasteners 0.20 (Python), parked 1 to 200 ms", "fasteners 0.20 (Python)", Kind::Peer),
-            (
-                "distributed-lock-file 0.2, parked 1 to 200 ms",
-                "distributed-lock-file 0.2",
-                Kind::Peer,
-            ),
-        ],
+    Chart {
+        name: "registry",
+        title: "Locks between tasks, beside their peers",
+        subtitle: "each workload once a round for everybody, median of the ratios within a round, on a logarithmic scale",
+        panels: Panels::Curve("registry", curves::registry),
     },
-    Panel {
-        bench: "mysql",
-        workload: "uncontended, current-thread runtime",
-        column: "x T",
-        title: "Between hosts: Locks on mysql://host/database",
-        meaning: "acquire and release one free name, again and again; 1 = one round trip, SELECT 1, to a MariaDB on the same machine",
-        unit: "×",
-        rows: &[
-            ("keyward, release awaited", "keyward", Kind::Ours),
-            // Prepared, and so a little below the same calls without.
-            (
-                "naive, one session kept, prepared",
-                "GET_LOCK, RELEASE_LOCK, session kept",
-                Kind::Floor,
-            ),
-            ("naive, a connection for each lock", "by hand, a session for each lock", Kind::Peer),
-            ("tooz 9.1 (Python), one lock kept", "tooz 9.1 (Python), lock kept", Kind::Peer),
-            (
-                "tooz 9.1 (Python), a lock each time, as Cinder does",
-                "tooz 9.1 (Python), as Cinder does",
-                Kind::Peer,
-            ),
-        ],
+    Chart {
+        name: "memory",
+        title: "Memory of locks between tasks",
+        subtitle: "shorter is better; bytes that were asked for, without what the allocator adds",
+        panels: Panels::Bars(&MEMORY_PANELS),
+    },
+    Chart {
+        name: "hand-over",
+        title: "Hand-over between processes",
+        subtitle: "the whole distribution: from one in a hundred to the slowest of all",
+        panels: Panels::Curve("file", curves::hand_over),
+    },
+    Chart {
+        name: "mysql-throughput",
+        title: "One name on a server",
+        subtitle: "with and without handing a hold over to the next task of the process; both scales are logarithmic",
+        panels: Panels::Curve("mysql", curves::throughput),
+    },
+    Chart {
+        name: "mysql-sessions",
+        title: "Sessions on a server",
+        subtitle: "both scales are logarithmic",
+        panels: Panels::Curve("mysql", curves::sessions),
     },
 ];
 
-impl Panel {
-    fn chart(&self, output: &Output) -> Result<Chart, String> {
-        let (mut bars, mut missing) = (Vec::new(), Vec::new());
-        for (contestant, label, kind) in self.rows {
-            match output.find(self.workload, self.column, contestant)? {
-                Found::Measured(value) => bars.push(Bar { label, kind: *kind, value }),
-                Found::NotMeasured if *kind == Kind::Peer => missing.push(*label),
-                Found::NotMeasured => {
-                    return Err(format!("{}: {contestant:?} was not measured", self.bench));
-                }
+impl Chart {
+    /// From the folder of the page.
+    fn path(&self) -> String {
+        // The README's own is where it always was.
+        let folder = if self.name == "peers" { "" } else { "charts/" };
+        format!("{folder}{}.svg", self.name)
+    }
+
+    fn svg(&self, runs: &Runs) -> Result<String, String> {
+        let run = |bench| runs.get(bench).ok_or_else(|| format!("no run of {bench} is kept"));
+        let mut machines = Vec::new();
+        let mut of = |bench| {
+            let run = run(bench)?;
+            machines.push(run.head("machine")?);
+            Ok::<_, String>(run)
+        };
+        let panels = match &self.panels {
+            Panels::Bars(bars) => {
+                bars.iter().map(|bars| bars.panel(of(bars.bench)?)).collect::<Result<_, _>>()?
             }
-        }
-        bars.sort_by(|a, b| a.value.total_cmp(&b.value));
-        let source = format!("{}, {}", output.head("command")?, output.head("date")?);
-        Ok(Chart {
-            title: self.title,
-            meaning: self.meaning,
-            unit: self.unit,
-            bars,
-            missing,
-            source,
-        })
+            Panels::Curve(bench, panel) => vec![panel(of(bench)?)?],
+        };
+        machines.dedup();
+        let [machine] = machines[..] else {
+            return Err(format!("one picture of several machines: {machines:?}"));
+        };
+        let footer =
+            format!("{machine}; docs/bench has the outputs, and the versions of everything");
+        let picture = Picture { title: self.title, subtitle: self.subtitle, panels, footer };
+        picture.svg().map_err(|error| error.to_string())
     }
 }
 
-/// The picture of what a folder has.
-fn picture(folder: &Path) -> Result<String, String> {
-    let mut outputs = BTreeMap::new();
-    for bench in PANELS.map(|panel| panel.bench) {
-        let path = folder.join(format!("{bench}.txt"));
-        let origin = path.display().to_string();
-        let text = fs::read_to_string(&path).map_err(|error| format!("{origin}: {error}"))?;
-        outputs.insert(bench, Output::parse(&origin, &text)?);
+/// The runs of a folder: each file that is there counts, or something would be left out in silence.
+fn runs(folder: &Path) -> Result<Runs, String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let mut runs = Runs::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let bench = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if path.extension().is_some_and(|extension| extension == "txt") && bench != COUNTS {
+            runs.insert(bench, Output::parse(&path.display().to_string(), &read(&path)?)?);
+        }
     }
-    let mut machines: Vec<_> =
-        outputs.values().map(|output| output.head("machine")).collect::<Result<_, _>>()?;
-    machines.dedup();
-    let [machine] = machines[..] else {
-        return Err(format!("one picture of several machines: {machines:?}"));
-    };
-    let charts: Result<_, _> =
-        PANELS.iter().map(|panel| panel.chart(&outputs[panel.bench])).collect();
-    let picture = Picture {
-        title: "keyward beside its peers",
-        subtitle: "shorter is better, on logarithmic scales; grey is the bare call without a name, or without a library",
-        charts: charts?,
-        footer: format!("{machine}; docs/bench has the outputs, and the versions of everything"),
-    };
-    picture.svg().map_err(|error| error.to_string())
+    Ok(runs)
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// All that is to be in a folder of docs, by its path there.
+fn written(docs: &Path) -> Result<BTreeMap<PathBuf, String>, String> {
+    let runs = runs(&docs.join("bench"))?;
+    let (mut files, mut shown) = (BTreeMap::new(), BTreeMap::new());
+    for chart in &CHARTS {
+        let path = chart.path();
+        files.insert(path.clone().into(), chart.svg(&runs)?);
+        let words = format!("{}: {}.", chart.title, chart.subtitle);
+        shown.insert(chart.name, Shown { path, words });
+    }
+    let page = page::filled(&read(&docs.join(PAGE))?, &runs, &shown)?;
+    files.insert(PAGE.into(), page);
+    Ok(files)
+}
+
+fn write(docs: &Path) -> Result<(), String> {
+    for (path, text) in written(docs)? {
+        let path = docs.join(path);
+        let failed = |error| format!("{}: {error}", path.display());
+        fs::create_dir_all(path.parent().unwrap_or(docs)).map_err(failed)?;
+        fs::write(&path, text).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn compare(kept: &str, counted: &str) -> Result<(), String> {
+    println!("{}", figures::compare(&read(Path::new(kept))?, &read(Path::new(counted))?)?);
+    Ok(())
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<_> = env::args().skip(1).collect();
-    let [folder, path] = &arguments[..] else {
-        eprintln!("usage: picture FOLDER PICTURE");
-        return ExitCode::from(64);
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        ["--compare", kept, counted] => compare(kept, counted),
+        [docs] if !docs.starts_with('-') => write(Path::new(docs)),
+        _ => {
+            eprintln!("usage: performance DOCS | --compare KEPT COUNTED");
+            return ExitCode::from(64);
+        }
     };
-    let drawn = picture(Path::new(folder))
-        .and_then(|svg| fs::write(path, svg).map_err(|error| format!("{path}: {error}")));
-    match drawn {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -175,9 +197,9 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{collections::BTreeSet, fs, path::Path};
 
-    use super::{PANELS, picture};
+    use super::{PEERS, written};
     use crate::output::Output;
 
     fn docs() -> std::path::PathBuf {
@@ -185,27 +207,44 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_is_of_the_runs_that_are_kept() {
-        let drawn = picture(&docs().join("bench")).unwrap();
-        let kept = fs::read_to_string(docs().join("peers.svg")).unwrap();
-        assert!(drawn == kept, "it is an old one: scripts/picture --draw");
-        assert!(drawn.len() < 60_000, "{} bytes", drawn.len());
+    fn pictures_and_page_are_of_the_runs_that_are_kept() {
+        let files = written(&docs()).unwrap();
+        assert!(files.len() > 6, "{:?}", files.keys());
+        for (path, text) in &files {
+            let kept = fs::read_to_string(docs().join(path)).unwrap_or_default();
+            assert!(*text == kept, "{}: it is an old one: scripts/bench --draw", path.display());
+            assert!(text.len() < 80_000, "{}: {} bytes", path.display(), text.len());
+        }
+    }
+
+    #[test]
+    fn no_chart_is_left_of_what_is_no_longer_drawn() {
+        let files = written(&docs()).unwrap();
+        let drawn: BTreeSet<_> = files.keys().map(|path| docs().join(path)).collect();
+        let mut count = 0;
+        for entry in fs::read_dir(docs().join("charts")).unwrap() {
+            let path = entry.unwrap().path();
+            assert!(drawn.contains(&path), "{}: nobody draws it", path.display());
+            count += 1;
+        }
+        assert!(count > 4, "{count} charts");
     }
 
     #[test]
     fn a_peer_may_be_missing_and_is_told_and_others_may_not() {
-        let panel = &PANELS[1];
+        let panel = &PEERS[1];
         let text = fs::read_to_string(docs().join("bench/file.txt")).unwrap();
         let (before, after) = text.split_once(&format!("{}\n", panel.workload)).unwrap();
         let chart = |contestant: &str| {
             let excuse = format!("n/a: {contestant}: it is tired");
             let text = format!("{before}{}\n{excuse}\n{after}", panel.workload);
-            panel.chart(&Output::parse("some.txt", &text).unwrap())
+            panel.panel(&Output::parse("some.txt", &text).unwrap())
         };
         let (std, label, _) = panel.rows[2];
         let without = chart(std).unwrap();
         assert!(without.missing.contains(&label));
-        assert!(without.bars.iter().all(|bar| bar.label != label));
+        let drawn = format!("{:?}", without.body);
+        assert!(!drawn.contains(label) && drawn.contains(panel.rows[3].1), "{drawn}");
         let (ours, ..) = panel.rows[0];
         assert!(chart(ours).unwrap_err().contains(ours));
     }
