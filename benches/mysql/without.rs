@@ -1,13 +1,14 @@
 //! keyward's backend with one thing left out: a hold is never handed over within the process, so each
 //! task has the server give it the lock.
 
-use std::{borrow::Cow, future::Future, time::Instant};
+use std::{borrow::Cow, future::Future};
 
 use keyward::{
-    Error, FencingToken, LockName,
-    contract::{Backend, Capability, Confirmation, Hold, LossSignal, Request},
+    Error, FencingToken, LockName, LossSignal,
+    contract::{Backend, Capability, Hold, Request},
     mysql::MySqlBackend,
 };
+use tokio::time::Instant;
 
 /// All of it but the hand-over.
 #[derive(Debug)]

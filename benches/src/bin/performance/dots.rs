@@ -1,7 +1,7 @@
 //! A row for each workload, and a dot in it for each contestant.
 
 use plotters::{
-    prelude::{Circle, Color},
+    prelude::{Circle, Color, PathElement},
     style::text_anchor::HPos,
 };
 
@@ -62,6 +62,10 @@ impl Body for Dots {
         let bottom = top + (self.rows.len() as u32 * ROW) as i32;
         for tick in scale.ticks() {
             rule(area, (x(tick), top), (x(tick), bottom))?;
+            // What all are compared with.
+            if tick == 1.0 {
+                area.draw(&PathElement::new([(x(tick), top), (x(tick), bottom)], FAINT))?;
+            }
             let words = grouped(&tick.to_string()) + self.unit;
             write(area, words, (x(tick), bottom + 10), text(11.0, FAINT, HPos::Center))?;
         }

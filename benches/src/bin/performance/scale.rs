@@ -52,7 +52,15 @@ impl Scale {
         match self.kind {
             Kind::Logarithmic => {
                 let powers = (least.log10().floor() as i32..).map(|power| 10_f64.powi(power));
-                powers.take_while(|power| *power <= most * 1.000_001).filter(within).collect()
+                let powers: Vec<f64> = powers.take_while(|power| *power <= most).collect();
+                let whole: Vec<f64> = powers.iter().copied().filter(within).collect();
+                // With less than two decades there is room for more.
+                if whole.len() > 2 {
+                    return whole;
+                }
+                let parts =
+                    powers.iter().flat_map(|power| [1.0, 2.0, 5.0].map(|part| part * power));
+                parts.filter(within).collect()
             }
             Kind::Linear => {
                 let rough = (most - least) / 5.0;
@@ -139,5 +147,7 @@ mod tests {
         assert_eq!(Scale::linear(0.0, 100.0).ticks(), [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]);
         let points = Scale::of_points([1.0, 1000.0].into_iter());
         assert_eq!(points.ticks(), [1.0, 10.0, 100.0, 1000.0]);
+        let points = Scale::of_points([8.0, 60.0].into_iter());
+        assert_eq!(points.ticks(), [10.0, 20.0, 50.0]);
     }
 }
