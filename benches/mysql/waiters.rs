@@ -1,7 +1,7 @@
 //! One name and ever more tasks of one process that want it all the time: what handing a hold over to the
 //! next task is worth, and a session for each task beside it.
 
-use std::rc::Rc;
+use std::{path::Path, rc::Rc};
 
 use futures::future::try_join_all;
 use keyward::{Locks, mysql::MySqlOptions};
@@ -94,7 +94,8 @@ fn contender(
     let (runtime, setting) = (Rc::clone(runtime), Rc::clone(setting));
     contestant(name, move || {
         setting.settle()?;
-        let lockers = runtime.block_on(lockers(how, tasks, &setting))?;
+        let (socket, url) = (setting.socket(), setting.url(USUAL));
+        let lockers = runtime.block_on(lockers(how, tasks, socket, &url))?;
         let team = lockers.into_iter().map(|locker| (locker, NAME.to_owned())).collect();
         let (ns, lockers) = runtime.block_on(work(team, TIME))?;
         runtime.block_on(try_join_all(lockers.into_iter().map(Locker::close)))?;
@@ -102,19 +103,19 @@ fn contender(
     })
 }
 
-async fn lockers(how: How, tasks: usize, setting: &Setting) -> Outcome<Vec<Locker>> {
+async fn lockers(how: How, tasks: usize, socket: &Path, url: &str) -> Outcome<Vec<Locker>> {
     let (locks, awaited) = match how {
         How::Naive => {
             let mut lockers = Vec::new();
             for _ in 0..tasks {
-                lockers.push(Locker::Prepared(Session::open(setting.socket()).await?));
+                lockers.push(Locker::Prepared(Session::open(socket).await?));
             }
             return Ok(lockers);
         }
-        How::HandedOver { awaited } => (connect(&setting.url(USUAL)).await?, awaited),
+        How::HandedOver { awaited } => (connect(url).await?, awaited),
         How::Own { awaited } => {
             // The defaults are what `USUAL` says.
-            let options = MySqlOptions::new().socket(setting.socket());
+            let options = MySqlOptions::new().socket(socket);
             let backend = WithoutHandOver(options.connect().await.map_err(text)?);
             (Locks::builder().backend(backend), awaited)
         }
