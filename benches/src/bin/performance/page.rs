@@ -94,7 +94,11 @@ fn machine(runs: &Runs) -> Result<String, String> {
 }
 
 fn measured(run: &Output) -> Result<String, String> {
-    Ok(format!("*Measured {} by `{}`.*\n\n", run.head("date")?, run.head("command")?))
+    let mut text = format!("*Measured {} by `{}`.*", run.head("date")?, run.head("command")?);
+    if let Ok(note) = run.head("note") {
+        text += &format!(" *{}*", plain(note));
+    }
+    Ok(text + "\n\n")
 }
 
 fn figures(run: &Output) -> Result<String, String> {
@@ -225,6 +229,7 @@ mod tests {
 # machine: Some CPU
 # versions: keyward 0.1.0
 # command: cargo bench
+# note: On a busy machine.
 
 hot, CT
         ns      x T
@@ -269,7 +274,7 @@ figure R3.time n/a T goal <=0.6
         assert!(!text.contains("old"), "{text}");
         for line in [
             "* Machine: Some CPU.",
-            "*Measured 2025-11-25 by `cargo bench`.*",
+            "*Measured 2025-11-25 by `cargo bench`.* *On a busy machine.*",
             "| R1.time | 0.51 | T | &lt;=0.6 | yes |",
             "| R2.time | 0.81 | T | &lt;=0.6 | **no** |",
             "| R3.time | n/a | T | &lt;=0.6 | not measured |",
