@@ -104,10 +104,11 @@ impl Chart {
 
     fn svg(&self, runs: &Runs) -> Result<String, String> {
         let run = |bench| runs.get(bench).ok_or_else(|| format!("no run of {bench} is kept"));
-        let mut machines = Vec::new();
+        let (mut machines, mut notes) = (Vec::new(), Vec::new());
         let mut of = |bench| {
             let run = run(bench)?;
             machines.push(run.head("machine")?);
+            notes.extend(run.head("note").ok());
             Ok::<_, String>(run)
         };
         let panels = match &self.panels {
@@ -117,11 +118,15 @@ impl Chart {
             Panels::Curve(bench, panel) => vec![panel(of(bench)?)?],
         };
         machines.dedup();
+        notes.dedup();
         let [machine] = machines[..] else {
             return Err(format!("one picture of several machines: {machines:?}"));
         };
-        let footer =
-            format!("{machine}; docs/bench has the outputs, and the versions of everything");
+        // What is to be said of a run is said wherever it is shown.
+        let footer = match notes[..] {
+            [] => format!("{machine}; docs/bench has the outputs, and the versions of everything"),
+            _ => format!("{machine}. {}", notes.join(" ")),
+        };
         let picture = Picture { title: self.title, subtitle: self.subtitle, panels, footer };
         picture.svg().map_err(|error| error.to_string())
     }
