@@ -11,7 +11,8 @@
 //! | uncontended, … | acquire and release by one task; T is one round trip, `SELECT 1` |
 //! | crowd, one name | 64 tasks that want one name all the time; T has a session for each of them |
 //! | crowd, a name each | 64 tasks that nobody else is in the way of; T as above |
-//! | many names | 1,000 names held at once: sessions, and the time to take and to release all |
+//! | waiters | 1 to 256 tasks that want one name all the time, with and without handing holds over in the process |
+//! | many names | 1,000 names held at once: sessions, and the time to take and to release all; sessions for fewer |
 //! | hand-over | two processes, one parked: from before the release to after the acquisition |
 //! | cancel | waits that are dropped or time out: how soon the server has them no more |
 //! | takeover | a holder that stops, or is cut off: how soon the next one has the lock, and it knows |
@@ -49,8 +50,12 @@ mod session;
 mod setting;
 #[path = "mysql/takeover.rs"]
 mod takeover;
+#[path = "mysql/waiters.rs"]
+mod waiters;
 #[path = "mysql/waits.rs"]
 mod waits;
+#[path = "mysql/without.rs"]
+mod without;
 
 use std::rc::Rc;
 
@@ -69,6 +74,7 @@ fn main() {
     let setting = Rc::new(setting::Setting::start().expect("a session"));
     hot::run(&mut report, &setting);
     crowd::run(&mut report, &setting);
+    waiters::run(&mut report, &setting);
     many::run(&mut report, &setting);
     handover::run(&mut report, &setting);
     waits::run(&mut report, &setting);

@@ -57,6 +57,13 @@ fn now<F: Future>(future: F) -> F::Output {
     }
 }
 
+/// With fewer of them the most is one of the others.
+fn each_once(counts: [usize; 4]) -> Vec<usize> {
+    let mut counts = Vec::from(counts);
+    counts.dedup();
+    counts
+}
+
 /// What n keys cost.
 struct Keys {
     take: f64,
@@ -114,7 +121,7 @@ fn keys(report: &mut Report, most: usize) {
     macro_rules! rows {
         ($($contestant:ident)*) => {
             $(
-                for count in [10, 1_000, 100_000.min(most), most] {
+                for count in each_once([10, 1_000, 100_000.min(most), most]) {
                     let keys = with_keys::<$contestant>(all, count);
                     row($contestant::NAME, count, &keys);
                     if $contestant::NAME == Keyward::NAME {
@@ -179,7 +186,7 @@ fn waiters(report: &mut Report, most: usize) {
     macro_rules! rows {
         ($($contestant:ident)*) => {
             $(
-                for count in [10, 100, 1_000, most] {
+                for count in each_once([10, 100, 1_000, most]) {
                     let waiters = with_waiters::<$contestant>(key, count);
                     println!(
                         "{count:>9} {:>9.1} {:>9.1}  {}",

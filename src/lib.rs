@@ -251,6 +251,11 @@ pub mod _documentation {
     #[doc = include_str!("guides.md")]
     #[doc = include_str!("../docs/mutants.md")]
     pub mod mutants {}
+    // A page that each run of the benches writes anew, which is to build nothing anew.
+    #[cfg(doc)]
+    #[doc = include_str!("guides.md")]
+    #[doc = include_str!("../docs/performance.md")]
+    pub mod performance {}
     #[doc = include_str!("guides.md")]
     #[doc = include_str!("../docs/reliability.md")]
     pub mod reliability {}

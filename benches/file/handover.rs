@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 use keyward_benches::{
     clock::Dice,
     crew::{Outcome, Pair},
-    report::{Report, median, percentile},
+    report::{Report, median, most, percentile},
 };
 
 use crate::{
@@ -44,6 +44,9 @@ impl How {
 }
 
 type Row = (Who, How);
+
+/// What of a distribution is printed, beside the greatest.
+const PERCENTS: [usize; 9] = [1, 5, 10, 25, 50, 75, 90, 95, 99];
 
 const ROWS: [Row; 12] = [
     (Who::Bare, How::Soon),
@@ -139,12 +142,14 @@ fn measure(quick: bool, scratch: &Path) -> BTreeMap<Row, Shown> {
             shown.entry(*row).or_default().ratios.push(us / bare);
         }
     }
-    println!("{:>10} {:>10} {:>10} {:>8}", "p50", "p90", "p99", "x B");
+    let columns = PERCENTS.map(|percent| format!("{:>10}", format!("p{percent}"))).join(" ");
+    println!("{columns} {:>10} {:>8} {:>6}", "max", "x B", "n");
     for row in ROWS {
         if let Some(Shown { all, ratios }) = shown.get(&row) {
-            let [p50, p90, p99] = [50, 90, 99].map(|percent| percentile(all.clone(), percent));
-            let ratio = median(ratios.clone());
-            println!("{p50:>10.1} {p90:>10.1} {p99:>10.1} {ratio:>8.2}  {}", name(row));
+            let us = PERCENTS.map(|percent| percentile(all.clone(), percent));
+            let us = us.map(|us| format!("{us:>10.1}")).join(" ");
+            let (most, ratio, count) = (most(all), median(ratios.clone()), all.len());
+            println!("{us} {most:>10.1} {ratio:>8.2} {count:>6}  {}", name(row));
         }
     }
     shown

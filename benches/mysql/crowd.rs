@@ -31,6 +31,8 @@ use crate::{
 };
 
 const TASKS: usize = 64;
+/// For how long they are at it in a round.
+pub(crate) const TIME: Duration = Duration::from_millis(80);
 
 const SAME: &str = "crowd, one name";
 const OWN: &str = "crowd, a name each";
@@ -124,7 +126,7 @@ impl Crowd {
                 _ => format!("{NAME}-{task}"),
             });
             let team = lockers.into_iter().zip(names).collect();
-            let (ns, lockers) = runtime.block_on(work(team, Duration::from_millis(80)))?;
+            let (ns, lockers) = runtime.block_on(work(team, TIME))?;
             // They are open still.
             let count = setting.sessions()?;
             let mut sessions = sessions.borrow_mut();
@@ -149,7 +151,10 @@ impl Crowd {
 }
 
 /// Nanoseconds of one acquisition by anybody, and those who have worked.
-async fn work(team: Vec<(Locker, String)>, time: Duration) -> Outcome<(f64, Vec<Locker>)> {
+pub(crate) async fn work(
+    team: Vec<(Locker, String)>,
+    time: Duration,
+) -> Outcome<(f64, Vec<Locker>)> {
     let barrier = Arc::new(Barrier::new(team.len() + 1));
     let mut tasks = JoinSet::new();
     for (mut locker, name) in team {

@@ -1,4 +1,4 @@
-//! A thousand names held at once by one process.
+//! A thousand names held at once by one process, and how many sessions hold fewer.
 
 use std::{
     future::Future,
@@ -22,6 +22,8 @@ use crate::{
 
 const WORKLOAD: &str = "many names";
 const NAMES: usize = 1000;
+/// Over so many names sessions are counted.
+const OVER: [usize; 4] = [1, 10, 100, NAMES];
 
 /// So many connections are asked for at once, or a listening socket refuses some.
 const AT_ONCE: usize = 32;
@@ -58,7 +60,7 @@ pub(crate) fn run(report: &mut Report, setting: &Rc<Setting>) {
         let (runtime, rounds) = (current_thread(), if report.quick { 3 } else { 7 });
         for (how, name) in ROWS {
             let rounds: Outcome<Vec<Shown>> =
-                (0..rounds).map(|_| once(how, &runtime, setting)).collect();
+                (0..rounds).map(|_| once(how, NAMES, &runtime, setting)).collect();
             let rounds = match rounds {
                 Ok(rounds) => rounds,
                 Err(error) => {
@@ -76,15 +78,32 @@ pub(crate) fn run(report: &mut Report, setting: &Rc<Setting>) {
                 ours = Some((sessions as f64, take, release));
             }
         }
+        sessions(&runtime, setting);
     }
     report.figure("M4.sessions", ours.map(|ours| ours.0), "sessions", "<=20");
     report.figure("M4.take", ours.map(|ours| ours.1), "ms", "(none)");
     report.figure("M4.release", ours.map(|ours| ours.2), "ms", "(none)");
 }
 
-fn once(how: How, runtime: &Runtime, setting: &Setting) -> Outcome<Shown> {
+/// A row for each way, and a column for each number of names.
+fn sessions(runtime: &Runtime, setting: &Setting) {
+    println!("\nsessions over names held");
+    println!("{}", OVER.map(|names| format!("{names:>6}")).join(" "));
+    for (how, name) in ROWS {
+        let counted: Outcome<Vec<String>> = OVER
+            .into_iter()
+            .map(|names| Ok(format!("{:>6}", once(how, names, runtime, setting)?.sessions)))
+            .collect();
+        match counted {
+            Ok(counted) => println!("{}  {name}", counted.join(" ")),
+            Err(error) => println!("n/a: {name}: {error}"),
+        }
+    }
+}
+
+fn once(how: How, count: usize, runtime: &Runtime, setting: &Setting) -> Outcome<Shown> {
     setting.settle()?;
-    let names = || (0..NAMES).map(|n| format!("{NAME}-{n}"));
+    let names = || (0..count).map(|n| format!("{NAME}-{n}"));
     if how == How::Naive {
         let socket = setting.socket();
         let names: Vec<String> = names().collect();

@@ -1,4 +1,4 @@
-//! What a bench has printed, as `scripts/picture` keeps it: a head, and then the bench's tables.
+//! What a bench has printed, as `scripts/bench` keeps it: a head, the bench's tables, and its figures.
 //!
 //! ```text
 //! # date: 2025-11-25
@@ -7,6 +7,8 @@
 //!         ns      x T
 //!       12.5     0.52  keyward
 //! n/a: lockable 0.2, Arc<str>: why it could not be measured
+//!
+//! figure R1.time 0.52 T goal <=0.6
 //! ```
 //!
 //! 1. A number comes from a table's row, found by the names of workload, column and contestant, all exact.
@@ -15,8 +17,11 @@
 //!    before. Whether a picture can do without, its caller knows.
 //! 3. A line of "n/a" belongs to the table whose rows come next: benches find out who cannot take part
 //!    before they print a table's title, or its columns.
+//! 4. Other lines below a title are remarks, kept as they stand.
 
 use std::{collections::BTreeMap, mem::take};
+
+use crate::figures::Figure;
 
 /// A run of one bench.
 #[derive(Debug)]
@@ -24,16 +29,19 @@ pub(crate) struct Output {
     /// Where it is from, for errors.
     origin: String,
     head: BTreeMap<String, String>,
-    tables: BTreeMap<String, Table>,
+    /// As they were printed, each with its workload.
+    pub(crate) tables: Vec<(String, Table)>,
+    pub(crate) figures: Vec<Figure>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
-    columns: Vec<String>,
-    /// Some tables have rows of one name, which only their numbers tell apart.
-    rows: Vec<(String, Vec<f64>)>,
+pub(crate) struct Table {
+    pub(crate) columns: Vec<String>,
+    /// Names and numbers; some tables have rows of one name, which only their numbers tell apart.
+    pub(crate) rows: Vec<(String, Vec<String>)>,
     /// What follows "n/a: ", as it stands: contestants' names may contain colons.
-    excused: Vec<String>,
+    pub(crate) excused: Vec<String>,
+    pub(crate) remarks: Vec<String>,
 }
 
 /// What a run says of one contestant.
@@ -48,39 +56,54 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// If there are no tables in it, or two of one name.
+    /// If there are no tables in it, or two of one name, or a figure that is none.
     pub(crate) fn parse(origin: &str, text: &str) -> Result<Self, String> {
-        let (mut head, mut tables) = (BTreeMap::new(), BTreeMap::new());
-        let (mut title, mut table) = (None, Table::default());
+        let (mut head, mut tables) = (BTreeMap::new(), Vec::<(String, Table)>::new());
+        let (mut title, mut heading) = (None::<String>, None);
+        let (mut table, mut figures) = (Table::default(), Vec::new());
         let mut blank = true;
         for line in text.lines().chain([""]) {
             if let Some((key, value)) = line.strip_prefix("# ").and_then(|l| l.split_once(": ")) {
                 head.insert(key.to_owned(), value.to_owned());
             } else if let Some(excuse) = line.strip_prefix("n/a: ") {
                 table.excused.push(excuse.to_owned());
+            } else if line.starts_with("figure ") {
+                figures.push(Figure::parse(line).map_err(|error| format!("{origin}: {error}"))?);
             } else if line.trim().is_empty() {
-                if let Some(title) = title.take_if(|_| !table.rows.is_empty()) {
-                    let twice = format!("{origin}: two tables {title:?}");
-                    if tables.insert(title, take(&mut table)).is_some() {
-                        return Err(twice);
+                if let Some(title) = title.take() {
+                    if tables.iter().any(|(other, _)| *other == title) {
+                        return Err(format!("{origin}: two tables {title:?}"));
+                    }
+                    if !table.rows.is_empty() {
+                        tables.push((title, take(&mut table)));
+                    } else if let Some(heading) = heading.take() {
+                        // What looked like a heading is the first of several remarks.
+                        let mut remarks = vec![heading];
+                        remarks.append(&mut table.remarks);
+                        tables.push((title, Table { remarks, ..Table::default() }));
                     }
                 }
                 // Of what was no table only the excuses stay, for the next one.
+                heading = None;
                 table.columns.clear();
+                table.remarks.clear();
             } else if blank {
                 title = Some(line.to_owned());
             } else if table.columns.is_empty() {
+                heading = Some(line.trim().to_owned());
                 table.columns = columns(line);
-            } else if let Some((name, numbers)) = row(line, table.columns.len()) {
-                table.rows.push((name, numbers));
+            } else if let Some(row) = row(line, table.columns.len()) {
+                table.rows.push(row);
+            } else {
+                table.remarks.push(line.trim().to_owned());
             }
             // Lines of "n/a" may stand between a blank line and the title.
             blank = line.trim().is_empty() || (blank && line.starts_with("n/a: "));
         }
-        if tables.is_empty() {
+        if tables.iter().all(|(_, table)| table.rows.is_empty()) {
             return Err(format!("{origin}: there is no table in it"));
         }
-        Ok(Self { origin: origin.to_owned(), head, tables })
+        Ok(Self { origin: origin.to_owned(), head, tables, figures })
     }
 
     /// A line of the head, such as the date.
@@ -91,6 +114,26 @@ impl Output {
     pub(crate) fn head(&self, key: &str) -> Result<&str, String> {
         let found = self.head.get(key).map(String::as_str);
         found.ok_or_else(|| format!("{}: its head does not tell the {key}", self.origin))
+    }
+
+    /// How and when it was measured.
+    ///
+    /// # Errors
+    ///
+    /// If the head does not tell.
+    pub(crate) fn source(&self) -> Result<String, String> {
+        Ok(format!("{}, {}", self.head("command")?, self.head("date")?))
+    }
+
+    /// The table of a workload.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub(crate) fn table(&self, workload: &str) -> Result<&Table, String> {
+        let mut tables = self.tables.iter().filter(|(_, table)| !table.rows.is_empty());
+        let found = tables.find(|(title, _)| title == workload).map(|(_, table)| table);
+        found.ok_or_else(|| format!("{}: no workload {workload:?}", self.origin))
     }
 
     /// What the run says of a contestant.
@@ -105,8 +148,7 @@ impl Output {
         contestant: &str,
     ) -> Result<Found, String> {
         let origin = &self.origin;
-        let table = self.tables.get(workload);
-        let table = table.ok_or_else(|| format!("{origin}: no workload {workload:?}"))?;
+        let table = self.table(workload)?;
         let excuses = |line: &String| {
             line.strip_prefix(contestant).is_some_and(|rest| rest.starts_with(": "))
         };
@@ -120,9 +162,9 @@ impl Output {
         let (Some((_, row)), None) = (rows.next(), rows.next()) else {
             return Err(format!("{origin}: {workload:?} has not one row {contestant:?}"));
         };
-        match row[place] {
-            value if value.is_finite() && value > 0.0 => Ok(Found::Measured(value)),
-            value => Err(format!("{origin}: {workload:?} says {value} of {contestant:?}")),
+        match row[place].parse::<f64>() {
+            Ok(value) if value.is_finite() && value > 0.0 => Ok(Found::Measured(value)),
+            _ => Err(format!("{origin}: {workload:?} says {} of {contestant:?}", row[place])),
         }
     }
 }
@@ -132,12 +174,16 @@ fn columns(line: &str) -> Vec<String> {
     line.split("  ").map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// So many numbers, and a name. Other lines, which some tables end with, are none.
-fn row(line: &str, columns: usize) -> Option<(String, Vec<f64>)> {
+/// So many numbers, or dashes for those that there are not, and a name. Other lines, which some tables end
+/// with, are none.
+fn row(line: &str, columns: usize) -> Option<(String, Vec<String>)> {
     let (mut rest, mut numbers) = (line.trim_start(), Vec::new());
     for _ in 0..columns {
         let (number, after) = rest.split_once(' ')?;
-        numbers.push(number.parse().ok()?);
+        if number != "-" {
+            number.parse::<f64>().ok()?;
+        }
+        numbers.push(number.to_owned());
         rest = after.trim_start();
     }
     (!rest.is_empty()).then(|| (rest.to_owned(), numbers))
@@ -161,8 +207,10 @@ try free
         ns      x T
       10.1     0.80  keyward
 
-instructions (hot, fresh)
-       160      190  keyward
+memory
+    held  leaked
+   110.3       0  keyward
+    99.8       -  lockable 0.2, Arc<str>
 
 176 s
 
@@ -275,6 +323,32 @@ n/a: the server's own: sessions that block in GET_LOCK (B), parked 3 to 8 ms: go
         }
         let server = "the server's own: sessions that block in GET_LOCK (B), parked 3 to 8 ms";
         assert_eq!(parse(MYSQL).find(HAND_OVER, "p50", server), Ok(Found::NotMeasured));
+    }
+
+    #[test]
+    fn a_dash_is_no_number_and_no_remark() {
+        let registry = parse(REGISTRY);
+        let find = |column| registry.find("memory", column, "lockable 0.2, Arc<str>");
+        assert_eq!(find("held"), Ok(Found::Measured(99.8)));
+        assert!(find("leaked").unwrap_err().contains("says - of"));
+    }
+
+    #[test]
+    fn figures_and_remarks_are_kept_beside_the_tables() {
+        let registry = parse(REGISTRY);
+        assert_eq!(registry.figures.len(), 1);
+        assert_eq!(registry.figures[0].id, "R1.time");
+        let titles: Vec<_> = registry.tables.iter().map(|(title, _)| title.as_str()).collect();
+        assert_eq!(titles, ["hot, CT", "try free", "memory"]);
+        let remarks = |output: &Output, title: &str| {
+            let mut tables = output.tables.iter().filter(|(other, _)| other == title);
+            tables.next().unwrap().1.remarks.clone()
+        };
+        let [cancel] = &remarks(&parse(FILE), "cancel")[..] else { panic!() };
+        assert!(cancel.starts_with("gone from the kernel's list"), "{cancel}");
+        assert_eq!(remarks(&parse(MYSQL), "crowd, one name").len(), 2);
+        let broken = REGISTRY.replace("figure R1.time 0.51", "figure R1.time fast");
+        assert!(Output::parse("some.txt", &broken).unwrap_err().contains("R1.time"));
     }
 
     #[test]
