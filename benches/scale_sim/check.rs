@@ -61,7 +61,7 @@ const CASES: [Case; 4] = [
         names: Some(0),
         hold: 2_000 * MS,
         pause: 100 * MS,
-        query: "ttl=3&heartbeat=0.25",
+        query: "ttl=3&heartbeat=250ms",
         heartbeat: 250 * MS,
     },
     Case {

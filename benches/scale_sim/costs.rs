@@ -89,6 +89,9 @@ impl Service {
 
 const TIMES: usize = 300;
 
+/// Tokio's timers are of milliseconds.
+const TICK: u64 = 1_000_000;
+
 pub(crate) fn measure(service: &mut Service, quick: bool) -> Outcome<Measured> {
     let rounds = if quick { 9 } else { 25 };
     let select_one = service.spent_on(rounds, "SELECT 1")?.wall;
@@ -98,8 +101,10 @@ pub(crate) fn measure(service: &mut Service, quick: bool) -> Outcome<Measured> {
     let text = service.spent_on(rounds, "SELECT CONCAT_WS(',',CONNECTION_ID())a")?;
     let crowd = crowd(service, rounds)?;
     let check = service.spent_on(rounds, &check_sql())?;
-    let (wake, hand_over) = hand_over(service, rounds, &[raw, release])?;
-    let (late, timer) = timers(service, rounds)?;
+    let (late, timer_alone) = timers(service, rounds, 1)?;
+    let timer = timers(service, rounds, CROWD)?.1;
+    let rested = rested(service, rounds)?;
+    let (turns, hand_over) = hand_over(service, rounds)?;
     let (connect, session_bytes) = sessions(service)?;
 
     // Of one task, each lock and each release is a statement; of a crowd, a statement is of many.
@@ -107,7 +112,10 @@ pub(crate) fn measure(service: &mut Service, quick: bool) -> Outcome<Measured> {
     let client_command = (crowd.client - crowd.statements * client_each) / (2.0 - crowd.statements);
     let client_statement = client_each - client_command;
     let server_call = (crowd.server - crowd.statements * text.server) / 2.0;
-    let wire = (alone.wall - alone.client - alone.server) / 4.0;
+    let wire = (alone.wall - alone.client - alone.server).max(0.0) / 4.0;
+    let server_rested = (rested.server - alone.server / 2.0).max(0.0);
+    // Two that are of one who has just spoken, and two that are not.
+    let wake = (turns - 2.0 * (raw.server + release.server) - 2.0 * server_rested).max(0.0);
     let whole = |ns: f64| ns.max(0.0).round() as u64;
     let trip = 2.0 * wire + client_statement + text.server + server_call + wake;
     let of_steps = Costs {
@@ -115,16 +123,20 @@ pub(crate) fn measure(service: &mut Service, quick: bool) -> Outcome<Measured> {
         client_command: whole(client_command),
         client_check: whole((check.client - text.client) / NAMES as f64),
         client_timer: whole(timer),
+        client_rested: whole(timer_alone - timer),
         client_connect: whole(connect.client + client_statement),
         server_alone: whole(alone.server / 2.0),
         server_text: whole(text.server),
         server_call: whole(server_call),
         server_check: whole((check.server - text.server) / NAMES as f64),
+        server_rested: whole(server_rested),
         server_wake: whole(wake),
         server_connect: whole(connect.server + text.server),
         wire: whole(wire),
+        rested: whole(rested.wall - alone.wall / 2.0 - server_rested),
         hand_over: whole(hand_over - trip),
-        timer_late: whole(late),
+        timer_tick: TICK,
+        timer_late: whole(late - TICK as f64 / 2.0),
         connect_trips: CONNECT_TRIPS,
         session_bytes,
     };
@@ -184,9 +196,33 @@ fn crowd(service: &mut Service, rounds: usize) -> Outcome<Spent> {
     Ok(spent)
 }
 
-/// Processor time of the server for a session that blocks and is woken; and the time from a release to
-/// the next session's having the name.
-fn hand_over(service: &mut Service, rounds: usize, alone: &[Spent; 2]) -> Outcome<(f64, f64)> {
+/// A lock or release of keyward's, when nobody has done anything for some time. The client's time is not
+/// told: the timer's is among it.
+fn rested(service: &mut Service, rounds: usize) -> Outcome<Spent> {
+    const TURNS: usize = 20;
+    let url = service.url(USUAL);
+    let locks = service.runtime.block_on(Locks::connect(&url)).map_err(text)?;
+    let mut times = Vec::new();
+    let spent = service.spent(rounds, 2 * TURNS, async || {
+        for _ in 0..TURNS {
+            sleep(Duration::from_millis(2)).await;
+            let start = Instant::now();
+            let lease = locks.lock_named("scale-rest").await.map_err(text)?;
+            times.push(start.elapsed().as_nanos() as f64);
+            sleep(Duration::from_millis(2)).await;
+            let start = Instant::now();
+            lease.release().await.map_err(text)?;
+            times.push(start.elapsed().as_nanos() as f64);
+        }
+        Ok(())
+    })?;
+    service.runtime.block_on(locks.close());
+    Ok(Spent { wall: median(times), client: f64::NAN, ..spent })
+}
+
+/// Processor time of the server for a name's going from one session to another; and the time from a release
+/// to the next session's having it.
+fn hand_over(service: &mut Service, rounds: usize) -> Outcome<(f64, f64)> {
     const TURNS: usize = 20;
     const GET: &str = "SELECT GET_LOCK('scale-turn',60)";
     const RELEASE: &str = "SELECT RELEASE_LOCK('scale-turn')";
@@ -214,21 +250,22 @@ fn hand_over(service: &mut Service, rounds: usize, alone: &[Spent; 2]) -> Outcom
         }
         Ok(())
     })?;
-    let statements: f64 = alone.iter().map(|spent| 2.0 * spent.server).sum();
-    Ok(((spent.server - statements).max(0.0), median(times)))
+    Ok((spent.server, median(times)))
 }
 
-/// How late a timer fires, and what that costs.
-fn timers(service: &mut Service, rounds: usize) -> Outcome<(f64, f64)> {
+/// How late a timer fires, on average, and what that costs; of so many that fire together.
+fn timers(service: &mut Service, rounds: usize, together: usize) -> Outcome<(f64, f64)> {
     const SLEEPS: usize = 40;
     let (mut late, mut dice) = (Vec::new(), Dice::default());
-    let spent = service.spent(rounds, SLEEPS, async || {
+    let spent = service.spent(rounds, SLEEPS * together, async || {
         for _ in 0..SLEEPS {
             // At any part of a millisecond, which is what the runtime's timers know.
             let length = Duration::from_nanos(1_000_000 + dice.below(1_000_000));
             let start = Instant::now();
+            let others: Vec<_> = (1..together).map(|_| tokio::spawn(sleep(length))).collect();
             sleep(length).await;
             late.push((start.elapsed() - length).as_nanos() as f64);
+            try_join_all(others).await.map_err(text)?;
         }
         Ok(())
     })?;
@@ -269,6 +306,7 @@ pub(crate) fn print(report: &mut Report, measured: &Measured) {
         (costs.client_command, costs.server_call, "and each lock or release in it"),
         (costs.client_statement + costs.client_command, costs.server_alone, "one alone, prepared"),
         (costs.client_check, costs.server_check, "each name of a heartbeat"),
+        (costs.client_rested, costs.server_rested, "more for who has rested"),
         (0, costs.server_wake, "a wait that blocks and is woken"),
         (costs.client_connect, costs.server_connect, "a session that is opened"),
         (costs.client_timer, 0, "a timer"),

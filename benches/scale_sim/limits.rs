@@ -24,7 +24,7 @@ const CONNECTIONS: usize = 151;
 const SHARE: f64 = 0.7;
 /// For sessions, which is memory that its caches have not.
 const GIB: f64 = 1.0;
-/// Waits so many times as long as those of 20 processes.
+/// Waits so many times as long as those of 20 processes and a hold.
 const LONGER: f64 = 5.0;
 
 struct Case {
@@ -70,13 +70,13 @@ const CASES: [Case; 5] = [
         names: Names::Own,
         hold: 60_000 * MS,
         pause: 1_000 * MS,
-        length: 20_000 * MS,
+        length: 65_000 * MS,
     },
     Case {
         id: "contended",
-        what: "8 tasks a process, any of 4 names a process, hold 50 ms, pause 100 ms: waits for each other",
+        what: "8 tasks a process, any of 20 names a process, hold 50 ms, pause 100 ms: waits for each other",
         tasks: 8,
-        names: Names::OfEachProcess(4),
+        names: Names::OfEachProcess(20),
         hold: 50 * MS,
         pause: 100 * MS,
         length: 10_000 * MS,
@@ -158,12 +158,12 @@ fn play_all(costs: &Costs, settings: &[Setting]) -> Vec<Outcome> {
 }
 
 /// What is too much, of one outcome: in the order in which it is said.
-fn limits(outcome: &Outcome, gib: f64, few: f64) -> [(&'static str, bool); 4] {
+fn limits(outcome: &Outcome, gib: f64, usual: f64) -> [(&'static str, bool); 4] {
     [
         ("max_connections", outcome.sessions > CONNECTIONS),
         ("server's cores", outcome.server_cores > SHARE * CORES as f64),
         ("memory", gib > GIB),
-        ("waits", outcome.waits.percentile(99) > LONGER * few),
+        ("waits", outcome.waits.percentile(99) > LONGER * usual),
     ]
 }
 
@@ -188,11 +188,11 @@ fn table(
         "MiB",
         "beats/s"
     );
-    let few = outcomes[0].waits.percentile(99);
+    let usual = outcomes[0].waits.percentile(99) + case.hold as f64;
     let mut first: [Option<u32>; 4] = [None; 4];
     for (place, (setting, outcome)) in settings.iter().zip(outcomes).enumerate() {
         let bytes = outcome.sessions as f64 * costs.session_bytes as f64;
-        let limits = limits(outcome, bytes / f64::from(1 << 30), few);
+        let limits = limits(outcome, bytes / f64::from(1 << 30), usual);
         if place < sizes {
             for (first, (_, is_met)) in first.iter_mut().zip(limits) {
                 if is_met {

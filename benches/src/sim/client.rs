@@ -1,6 +1,7 @@
 //! A process, as keyward's code has it: the names in the comments are those of its files.
 
 use super::{
+    RESTED,
     cores::Side,
     world::{
         Command, Event, Id, Item, Job, Phase, Process, Request, Role, Session, WAITERS, World,
@@ -40,7 +41,10 @@ impl World {
             return;
         }
         let items = std::mem::take(&mut this.inbox);
-        let cost = items.iter().map(|item| self.cost(item)).sum();
+        let mut cost = items.iter().map(|item| self.cost(item)).sum();
+        if self.agenda.now() - self.processes[process].active > RESTED {
+            cost += self.costs.client_rested;
+        }
         self.processes[process].taken = Some(items);
         self.cores.spend(&mut self.agenda, Side::Client, cost, Job::Turn(process));
     }
@@ -64,6 +68,7 @@ impl World {
     /// It has had its processor time: what follows from what has come.
     pub(super) fn take_turn(&mut self, process: Id) {
         let items = self.processes[process].taken.take().expect("it was busy with something");
+        self.processes[process].active = self.agenda.now();
         for item in items {
             match item {
                 Item::Answer(session) => self.answered(session),
@@ -81,10 +86,18 @@ impl World {
     }
 
     fn sleep(&mut self, task: Id, length: u64) {
-        let late = self.chance.below(2 * self.costs.timer_late + 1);
         self.tasks[task].timer += 1;
+        let process = self.tasks[task].process;
         let item = Item::Timer(task, self.tasks[task].timer);
-        self.agenda.after(length + late, Event::Comes(self.tasks[task].process, item));
+        let tick = self.costs.timer_tick;
+        let rounded = if tick == 0 {
+            length
+        } else {
+            // Up to the next tick.
+            let past = (self.agenda.now() + length + tick - self.processes[process].phase) % tick;
+            length + (tick - past) % tick
+        };
+        self.agenda.after(rounded + self.costs.timer_late, Event::Comes(process, item));
     }
 
     fn timed(&mut self, task: Id) {
@@ -329,7 +342,9 @@ impl World {
             }
         };
         this.request = Some(request);
-        self.agenda.after(self.trip(), Event::Arrives(session));
+        this.has_rested = self.agenda.now() - this.active > RESTED;
+        let rested = if this.has_rested { self.costs.rested } else { 0 };
+        self.agenda.after(self.trip() + rested, Event::Arrives(session));
     }
 
     fn answered(&mut self, session: Id) {

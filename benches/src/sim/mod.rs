@@ -44,6 +44,8 @@ pub struct Costs {
     pub client_check: u64,
     /// Processor time of a process for a timer that fires.
     pub client_timer: u64,
+    /// And for being woken after a rest, of [`RESTED`] or more.
+    pub client_rested: u64,
     /// Processor time of a process for a session that is opened.
     pub client_connect: u64,
     /// Processor time of the server for a statement with one call, which is prepared.
@@ -54,21 +56,30 @@ pub struct Costs {
     pub server_call: u64,
     /// And for each name of a heartbeat.
     pub server_check: u64,
+    /// And for a session that has rested.
+    pub server_rested: u64,
     /// Processor time of the server for a waiter that blocks and is woken.
     pub server_wake: u64,
     /// Processor time of the server for a session that is opened.
     pub server_connect: u64,
     /// Delay of a message between two who are idle, one way.
     pub wire: u64,
+    /// And one more, to one that has rested.
+    pub rested: u64,
     /// Delay from a release to its waiter's answer being under way.
     pub hand_over: u64,
-    /// How much later than asked for a timer fires, on average.
+    /// Timers fire at whole multiples of this, each process having its own; or, if it is zero, at any time.
+    pub timer_tick: u64,
+    /// And so much later.
     pub timer_late: u64,
     /// How many round trips it takes to open a session.
     pub connect_trips: u64,
     /// Bytes of the server for a session.
     pub session_bytes: u64,
 }
+
+/// Who has done nothing for so long has to be woken, and has lost what it had in the caches: in nanoseconds.
+pub const RESTED: u64 = 500_000;
 
 /// Who computes where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,6 +30,7 @@ impl World {
             Request::Verify => costs.server_text + costs.server_check * u64::from(this.held),
             Request::Connect(_) => costs.server_connect,
         };
+        let cost = if this.has_rested { cost + costs.server_rested } else { cost };
         if self.counts_now() {
             let request = &self.sessions[session].request;
             self.counts.statements += 1;
@@ -42,6 +43,7 @@ impl World {
     pub(super) fn execute(&mut self, session: Id) {
         let request = self.sessions[session].request.take().expect("one is under way");
         let mut is_answered = true;
+        self.sessions[session].active = self.agenda.now();
         match &request {
             Request::Locks { releases, tries, .. } => {
                 for &task in releases {

@@ -84,7 +84,8 @@ fn with_nobody_in_the_way_it_takes_what_it_takes() {
     assert_near(outcome.client_cores, outcome.rate * 2.0 * 25_000.0 / 1e9, 0.01);
 }
 
-/// Many who rarely ask come as by chance: the wait for the only core is that of M/D/1.
+/// Many who rarely ask come as by chance: the wait for the only core is that of M/D/1. A little less, since
+/// releases come as their locks were granted, one after the other.
 #[test]
 fn many_who_rarely_ask_wait_as_the_formula_says() {
     let cost = 100_000;
@@ -94,9 +95,10 @@ fn many_who_rarely_ask_wait_as_the_formula_says() {
         let setting = Setting { warm_up: 5 * SECOND, ..setting(4_000, workload) };
         let outcome = play(&costs, &setting);
         let load = outcome.rate * 2.0 * cost as f64 / 1e9;
-        assert!((0.4..0.9).contains(&load), "{load}");
-        let queue = load * cost as f64 / (2.0 * (1.0 - load));
-        assert_near(outcome.waits.mean(), cost as f64 + queue, 0.05);
+        assert!((0.4..0.7).contains(&load), "{load}");
+        let formula = load * cost as f64 / (2.0 * (1.0 - load));
+        let queue = outcome.waits.mean() - cost as f64;
+        assert!((0.8..1.03).contains(&(queue / formula)), "{queue} is not near {formula}");
     }
 }
 
@@ -157,4 +159,30 @@ fn a_seed_is_an_outcome() {
     let line = |seed| of(seed).waits.to_line();
     assert_eq!(line(1), line(1));
     assert_ne!(line(1), line(2));
+}
+
+/// Timers of one process fire together, and what they have tasks do is one statement.
+#[test]
+fn timers_fire_at_ticks() {
+    let costs = Costs { timer_tick: MS, timer_late: MS / 2, ..free_of_charge() };
+    let workload = Workload { tasks: 1, names: None, hold: MS / 10, pause: 0 };
+    let outcome = play(&costs, &setting(1, workload));
+    assert_near(outcome.rate, 1_000.0, 0.01);
+    let costs = Costs { wire: 10_000, ..costs };
+    let workload = Workload { tasks: 16, names: None, hold: 5 * MS, pause: 5 * MS };
+    let outcome = play(&costs, &setting(1, workload));
+    assert!(outcome.statements < 1.5 * outcome.rate, "{outcome:?}");
+}
+
+#[test]
+fn who_has_rested_costs_more() {
+    let costs = Costs { server_alone: 10_000, server_rested: 90_000, ..free_of_charge() };
+    let costs = Costs { client_rested: 50_000, rested: 70_000, ..costs };
+    for (hold, server, client, wait) in [(2 * MS, 100.0, 50.0, 170.0), (MS / 5, 10.0, 0.0, 10.0)] {
+        let workload = Workload { tasks: 1, names: None, hold, pause: hold };
+        let outcome = play(&costs, &setting(1, workload));
+        assert_near(outcome.server_cores, outcome.rate * 2.0 * server / 1e6, 0.02);
+        assert!((outcome.client_cores - outcome.rate * 2.0 * client / 1e6).abs() < 1e-3);
+        assert_near(outcome.waits.mean(), wait * 1e3, 0.03);
+    }
 }

@@ -65,6 +65,10 @@ pub(super) struct Process {
     pub(super) taken: Option<Vec<Item>>,
     /// Sessions that may have something to send.
     pub(super) touched: Vec<Id>,
+    /// When it has done something for the last time.
+    pub(super) active: u64,
+    /// Where its timers' ticks are.
+    pub(super) phase: u64,
 }
 
 /// What a task does.
@@ -134,6 +138,9 @@ pub(super) struct Session {
     pub(super) waits: bool,
     pub(super) held: u32,
     pub(super) idle_since: u64,
+    /// When the server has done something for it for the last time, and whether that was long ago.
+    pub(super) active: u64,
+    pub(super) has_rested: bool,
     pub(super) is_beat_due: bool,
     pub(super) commands: Vec<Command>,
     pub(super) request: Option<Request>,
@@ -197,7 +204,8 @@ impl World {
             counts: Counts::default(),
         };
         for process in 0..processes {
-            world.processes.push(Process { permits: WAITERS, ..Process::default() });
+            let phase = world.chance.below(costs.timer_tick);
+            world.processes.push(Process { permits: WAITERS, phase, ..Process::default() });
             // As it has connected: a control session, and one that takes tries.
             for is_control in [true, false] {
                 let id = world.sessions.len();
@@ -231,7 +239,10 @@ impl World {
                     self.cores.done(&mut self.agenda, side);
                     match job {
                         Job::Statement(session) => self.execute(session),
-                        Job::Wake(session) => self.answer(session),
+                        Job::Wake(session) => {
+                            self.sessions[session].active = self.agenda.now();
+                            self.answer(session);
+                        }
                         Job::Turn(process) => self.take_turn(process),
                     }
                 }
