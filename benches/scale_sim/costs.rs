@@ -89,13 +89,16 @@ impl Service {
 
 const TIMES: usize = 300;
 
+/// Granted once and refused otherwise; it costs the same.
+const GET: &str = "SELECT GET_LOCK('scale-a',0)";
+
 /// Tokio's timers are of milliseconds.
 const TICK: u64 = 1_000_000;
 
 pub(crate) fn measure(service: &mut Service, quick: bool) -> Outcome<Measured> {
     let rounds = if quick { 9 } else { 25 };
     let select_one = service.spent_on(rounds, "SELECT 1")?.wall;
-    let raw = service.spent_on(rounds, "SELECT GET_LOCK('scale-a',0)")?;
+    let raw = service.spent_on(rounds, GET)?;
     let release = service.spent_on(rounds, "SELECT RELEASE_LOCK('scale-b')")?;
     let alone = one_task(service, rounds)?;
     let text = service.spent_on(rounds, "SELECT CONCAT_WS(',',CONNECTION_ID())a")?;
@@ -103,7 +106,8 @@ pub(crate) fn measure(service: &mut Service, quick: bool) -> Outcome<Measured> {
     let check = service.spent_on(rounds, &check_sql())?;
     let (late, timer_alone) = timers(service, rounds, 1)?;
     let timer = timers(service, rounds, CROWD)?.1;
-    let rested = rested(service, rounds)?;
+    let among = among_many(service, rounds)?;
+    let roused = roused(service, rounds)?;
     let (turns, hand_over) = hand_over(service, rounds)?;
     let (connect, session_bytes) = sessions(service)?;
 
@@ -113,9 +117,9 @@ pub(crate) fn measure(service: &mut Service, quick: bool) -> Outcome<Measured> {
     let client_statement = client_each - client_command;
     let server_call = (crowd.server - crowd.statements * text.server) / 2.0;
     let wire = (alone.wall - alone.client - alone.server).max(0.0) / 4.0;
-    let server_rested = (rested.server - alone.server / 2.0).max(0.0);
-    // Two that are of one who has just spoken, and two that are not.
-    let wake = (turns - 2.0 * (raw.server + release.server) - 2.0 * server_rested).max(0.0);
+    let server_roused = (roused.server - alone.server / 2.0).max(0.0);
+    // Before one of the four statements all have rested.
+    let wake = (turns - 2.0 * (raw.server + release.server) - server_roused).max(0.0);
     let whole = |ns: f64| ns.max(0.0).round() as u64;
     let trip = 2.0 * wire + client_statement + text.server + server_call + wake;
     let of_steps = Costs {
@@ -129,11 +133,12 @@ pub(crate) fn measure(service: &mut Service, quick: bool) -> Outcome<Measured> {
         server_text: whole(text.server),
         server_call: whole(server_call),
         server_check: whole((check.server - text.server) / NAMES as f64),
-        server_rested: whole(server_rested),
+        server_rested: whole(among.server - raw.server),
+        server_roused: whole(server_roused),
         server_wake: whole(wake),
         server_connect: whole(connect.server + text.server),
         wire: whole(wire),
-        rested: whole(rested.wall - alone.wall / 2.0 - server_rested),
+        rouse: whole(roused.wall - alone.wall / 2.0 - server_roused),
         hand_over: whole(hand_over - trip),
         timer_tick: TICK,
         timer_late: whole(late - TICK as f64 / 2.0),
@@ -196,9 +201,29 @@ fn crowd(service: &mut Service, rounds: usize) -> Outcome<Spent> {
     Ok(spent)
 }
 
+/// A statement of a session while others have theirs in between.
+fn among_many(service: &mut Service, rounds: usize) -> Outcome<Spent> {
+    let socket = service.socket();
+    let mut all = service.runtime.block_on(async {
+        let mut all = Vec::new();
+        for _ in 0..CROWD {
+            all.push(Session::open(&socket).await?);
+        }
+        Ok::<_, String>(all)
+    })?;
+    service.spent(rounds, 4 * CROWD, async || {
+        for _ in 0..4 {
+            for session in &mut all {
+                session.run(GET).await?;
+            }
+        }
+        Ok(())
+    })
+}
+
 /// A lock or release of keyward's, when nobody has done anything for some time. The client's time is not
 /// told: the timer's is among it.
-fn rested(service: &mut Service, rounds: usize) -> Outcome<Spent> {
+fn roused(service: &mut Service, rounds: usize) -> Outcome<Spent> {
     const TURNS: usize = 20;
     let url = service.url(USUAL);
     let locks = service.runtime.block_on(Locks::connect(&url)).map_err(text)?;
@@ -224,7 +249,7 @@ fn rested(service: &mut Service, rounds: usize) -> Outcome<Spent> {
 /// to the next session's having it.
 fn hand_over(service: &mut Service, rounds: usize) -> Outcome<(f64, f64)> {
     const TURNS: usize = 20;
-    const GET: &str = "SELECT GET_LOCK('scale-turn',60)";
+    const TAKE: &str = "SELECT GET_LOCK('scale-turn',60)";
     const RELEASE: &str = "SELECT RELEASE_LOCK('scale-turn')";
     let socket = service.socket();
     let open = async || Session::open(&socket).await;
@@ -235,9 +260,9 @@ fn hand_over(service: &mut Service, rounds: usize) -> Outcome<(f64, f64)> {
     let spent = service.spent(rounds, TURNS, async || {
         for _ in 0..TURNS {
             let (mut holder, mut waiter) = pair.take().ok_or("gone")?;
-            holder.run(GET).await?;
+            holder.run(TAKE).await?;
             let wait = tokio::spawn(async move {
-                waiter.run(GET).await?;
+                waiter.run(TAKE).await?;
                 Ok::<_, String>((Instant::now(), waiter))
             });
             sleep(Duration::from_millis(2)).await;
@@ -306,7 +331,8 @@ pub(crate) fn print(report: &mut Report, measured: &Measured) {
         (costs.client_command, costs.server_call, "and each lock or release in it"),
         (costs.client_statement + costs.client_command, costs.server_alone, "one alone, prepared"),
         (costs.client_check, costs.server_check, "each name of a heartbeat"),
-        (costs.client_rested, costs.server_rested, "more for who has rested"),
+        (costs.client_rested, costs.server_rested, "more for one who has rested among others"),
+        (0, costs.server_roused, "or if all of the server has"),
         (0, costs.server_wake, "a wait that blocks and is woken"),
         (costs.client_connect, costs.server_connect, "a session that is opened"),
         (costs.client_timer, 0, "a timer"),

@@ -2,10 +2,7 @@
 
 use super::{
     RESTED,
-    cores::Side,
-    world::{
-        Command, Event, Id, Item, Job, Phase, Process, Request, Role, Session, WAITERS, World,
-    },
+    world::{Command, Event, Id, Item, Phase, Process, Request, Role, Session, WAITERS, World},
 };
 
 const MS: u64 = 1_000_000;
@@ -32,21 +29,25 @@ impl World {
     /// Something has come: the process is woken, or finds it when it has done what it is at.
     pub(super) fn come(&mut self, process: Id, item: Item) {
         self.processes[process].inbox.push(item);
-        self.begin_turn(process);
+        self.look(process);
     }
 
-    fn begin_turn(&mut self, process: Id) {
+    /// Others may come at the same time.
+    fn look(&mut self, process: Id) {
         let this = &mut self.processes[process];
-        if this.taken.is_some() || this.inbox.is_empty() {
-            return;
+        if !this.inbox.is_empty() && !std::mem::replace(&mut this.is_up, true) {
+            self.agenda.after(0, Event::Looks(process));
         }
-        let items = std::mem::take(&mut this.inbox);
-        let mut cost = items.iter().map(|item| self.cost(item)).sum();
-        if self.agenda.now() - self.processes[process].active > RESTED {
-            cost += self.costs.client_rested;
-        }
-        self.processes[process].taken = Some(items);
-        self.cores.spend(&mut self.agenda, Side::Client, cost, Job::Turn(process));
+    }
+
+    /// It has a core, and takes all that has come; what that costs.
+    pub(super) fn begin_turn(&mut self, process: Id) -> u64 {
+        let this = &mut self.processes[process];
+        this.taken = std::mem::take(&mut this.inbox);
+        let this = &self.processes[process];
+        let has_rested = self.agenda.now() - this.active > RESTED;
+        let more = if has_rested { self.costs.client_rested } else { 0 };
+        more + this.taken.iter().map(|item| self.cost(item)).sum::<u64>()
     }
 
     fn cost(&self, item: &Item) -> u64 {
@@ -67,7 +68,7 @@ impl World {
 
     /// It has had its processor time: what follows from what has come.
     pub(super) fn take_turn(&mut self, process: Id) {
-        let items = self.processes[process].taken.take().expect("it was busy with something");
+        let items = std::mem::take(&mut self.processes[process].taken);
         self.processes[process].active = self.agenda.now();
         for item in items {
             match item {
@@ -82,7 +83,8 @@ impl World {
             self.send(session);
         }
         self.processes[process].touched = touched;
-        self.begin_turn(process);
+        self.processes[process].is_up = false;
+        self.look(process);
     }
 
     fn sleep(&mut self, task: Id, length: u64) {
@@ -342,9 +344,7 @@ impl World {
             }
         };
         this.request = Some(request);
-        this.has_rested = self.agenda.now() - this.active > RESTED;
-        let rested = if this.has_rested { self.costs.rested } else { 0 };
-        self.agenda.after(self.trip() + rested, Event::Arrives(session));
+        self.agenda.after(self.trip(), Event::Arrives(session));
     }
 
     fn answered(&mut self, session: Id) {

@@ -18,62 +18,58 @@ pub(super) enum Side {
 /// All cores there are.
 #[derive(Debug)]
 pub(super) struct Cores {
-    /// The server's, which may be everybody's.
-    main: Pool,
-    /// None: the processes have theirs.
-    shared: bool,
+    /// Of the server's machine, which may be everybody's.
+    free: usize,
+    queue: VecDeque<(Side, Job)>,
+    /// Otherwise each process has a core of its own.
+    are_shared: bool,
     /// From then on time counts.
     since: u64,
     spent: [u64; 2],
 }
 
-#[derive(Debug)]
-struct Pool {
-    free: usize,
-    queue: VecDeque<(u64, Side, Job)>,
-}
-
 impl Cores {
     pub(super) const fn new(machine: Machine, since: u64) -> Self {
-        let (free, shared) = match machine {
+        let (free, are_shared) = match machine {
             Machine::Shared { cores } => (cores, true),
             Machine::Apart { cores, .. } => (cores, false),
         };
-        Self { main: Pool { free, queue: VecDeque::new() }, shared, since, spent: [0; 2] }
+        Self { free, queue: VecDeque::new(), are_shared, since, spent: [0; 2] }
     }
 
-    const fn is_scarce(&self, side: Side) -> bool {
-        self.shared || matches!(side, Side::Server)
+    const fn are_scarce(&self, side: Side) -> bool {
+        self.are_shared || matches!(side, Side::Server)
     }
 
-    /// Has a job done, for so much processor time, when there is a core.
-    pub(super) fn spend(&mut self, agenda: &mut Agenda<Event>, side: Side, cost: u64, job: Job) {
-        if !self.is_scarce(side) {
-            self.begin(agenda, side, cost, job);
-        } else if self.main.free > 0 {
-            self.main.free -= 1;
-            self.begin(agenda, side, cost, job);
-        } else {
-            self.main.queue.push_back((cost, side, job));
+    /// Whether a job may begin at once; else it is told by [`give_back`](Self::give_back) when it may.
+    pub(super) fn take(&mut self, side: Side, job: Job) -> bool {
+        if !self.are_scarce(side) {
+            return true;
         }
+        if self.free == 0 {
+            self.queue.push_back((side, job));
+            return false;
+        }
+        self.free -= 1;
+        true
     }
 
-    fn begin(&mut self, agenda: &mut Agenda<Event>, side: Side, cost: u64, job: Job) {
+    /// A job that may begin takes so long.
+    pub(super) fn spend(&mut self, agenda: &mut Agenda<Event>, side: Side, cost: u64, job: Job) {
         if agenda.now() >= self.since {
             self.spent[side as usize] += cost;
         }
         agenda.after(cost, Event::Done(side, job));
     }
 
-    /// A job is done: its core takes the next.
-    pub(super) fn done(&mut self, agenda: &mut Agenda<Event>, side: Side) {
-        if !self.is_scarce(side) {
-            return;
+    /// A job is done: who may begin on its core.
+    pub(super) fn give_back(&mut self, side: Side) -> Option<(Side, Job)> {
+        if !self.are_scarce(side) {
+            return None;
         }
-        match self.main.queue.pop_front() {
-            Some((cost, side, job)) => self.begin(agenda, side, cost, job),
-            None => self.main.free += 1,
-        }
+        let next = self.queue.pop_front();
+        self.free += usize::from(next.is_none());
+        next
     }
 
     /// Processor time that counts.

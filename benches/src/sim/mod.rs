@@ -9,7 +9,7 @@
 //! * **E2** Processor time is spent on cores, of which there are only so many: on one machine for all
 //!   ([`Machine::Shared`]), or on the server's ([`Machine::Apart`], where each process has a core of its own).
 //!   Who waits for a core waits in order of asking. A process runs on one core at a time, as a
-//!   current-thread runtime does, and deals with all that has come meanwhile in one go.
+//!   current-thread runtime does, and deals with all that has come until it has one in one go.
 //! * **E3** Time that nobody computes in (the kernel waking a thread, a cable) is a delay and no load.
 //! * **E4** The server grants a name in the order of asking, to sessions.
 //!
@@ -56,16 +56,18 @@ pub struct Costs {
     pub server_call: u64,
     /// And for each name of a heartbeat.
     pub server_check: u64,
-    /// And for a session that has rested.
+    /// And for a session that has rested, while others have not.
     pub server_rested: u64,
+    /// And instead, if all of the server has.
+    pub server_roused: u64,
     /// Processor time of the server for a waiter that blocks and is woken.
     pub server_wake: u64,
     /// Processor time of the server for a session that is opened.
     pub server_connect: u64,
     /// Delay of a message between two who are idle, one way.
     pub wire: u64,
-    /// And one more, to one that has rested.
-    pub rested: u64,
+    /// And one more, to a server that has rested.
+    pub rouse: u64,
     /// Delay from a release to its waiter's answer being under way.
     pub hand_over: u64,
     /// Timers fire at whole multiples of this, each process having its own; or, if it is zero, at any time.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    cores::Side,
+    RESTED,
     world::{Event, Id, Item, Job, Request, World},
 };
 
@@ -17,8 +17,25 @@ pub(super) struct Name {
 impl World {
     /// A statement has come over the wire.
     pub(super) fn arrive(&mut self, session: Id) {
-        let costs = &self.costs;
-        let this = &self.sessions[session];
+        let now = self.agenda.now();
+        let this = &mut self.sessions[session];
+        if self.setting.warm_up <= now {
+            self.counts.statements += 1;
+            let is_heartbeat = matches!(this.request, Some(Request::Verify));
+            self.counts.heartbeats += u64::from(is_heartbeat);
+        }
+        let mut delay = 0;
+        this.extra = 0;
+        if now - self.active > RESTED {
+            (delay, this.extra) = (self.costs.rouse, self.costs.server_roused);
+        } else if now - this.active > RESTED {
+            this.extra = self.costs.server_rested;
+        }
+        self.agenda.after(delay, Event::Runs(Job::Statement(session)));
+    }
+
+    pub(super) fn statement_cost(&self, session: Id) -> u64 {
+        let (costs, this) = (&self.costs, &self.sessions[session]);
         let text = |calls: usize| costs.server_text + costs.server_call * calls as u64;
         let cost = match this.request.as_ref().expect("one is under way") {
             Request::Locks { releases, tries, .. } => match releases.len() + tries.len() {
@@ -30,20 +47,15 @@ impl World {
             Request::Verify => costs.server_text + costs.server_check * u64::from(this.held),
             Request::Connect(_) => costs.server_connect,
         };
-        let cost = if this.has_rested { cost + costs.server_rested } else { cost };
-        if self.counts_now() {
-            let request = &self.sessions[session].request;
-            self.counts.statements += 1;
-            self.counts.heartbeats += u64::from(matches!(request, Some(Request::Verify)));
-        }
-        self.cores.spend(&mut self.agenda, Side::Server, cost, Job::Statement(session));
+        cost + this.extra
     }
 
     /// It has had its processor time.
     pub(super) fn execute(&mut self, session: Id) {
         let request = self.sessions[session].request.take().expect("one is under way");
         let mut is_answered = true;
-        self.sessions[session].active = self.agenda.now();
+        self.active = self.agenda.now();
+        self.sessions[session].active = self.active;
         match &request {
             Request::Locks { releases, tries, .. } => {
                 for &task in releases {
@@ -80,12 +92,19 @@ impl World {
         let name = &mut self.names[name];
         name.holder = name.queue.pop_front();
         if let Some(next) = name.holder {
-            self.agenda.after(self.costs.hand_over, Event::Unblocked(next));
+            self.agenda.after(self.costs.hand_over, Event::Runs(Job::Wake(next)));
         }
     }
 
+    /// A thread that has waited has had its processor time.
+    pub(super) fn woken(&mut self, session: Id) {
+        self.active = self.agenda.now();
+        self.sessions[session].active = self.active;
+        self.answer(session);
+    }
+
     /// The answer goes back.
-    pub(super) fn answer(&mut self, session: Id) {
+    fn answer(&mut self, session: Id) {
         let process = self.sessions[session].process;
         self.agenda.after(self.trip(), Event::Comes(process, Item::Answer(session)));
     }

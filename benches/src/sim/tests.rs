@@ -176,8 +176,8 @@ fn timers_fire_at_ticks() {
 
 #[test]
 fn who_has_rested_costs_more() {
-    let costs = Costs { server_alone: 10_000, server_rested: 90_000, ..free_of_charge() };
-    let costs = Costs { client_rested: 50_000, rested: 70_000, ..costs };
+    let costs = Costs { server_alone: 10_000, server_roused: 90_000, ..free_of_charge() };
+    let costs = Costs { client_rested: 50_000, rouse: 70_000, ..costs };
     for (hold, server, client, wait) in [(2 * MS, 100.0, 50.0, 170.0), (MS / 5, 10.0, 0.0, 10.0)] {
         let workload = Workload { tasks: 1, names: None, hold, pause: hold };
         let outcome = play(&costs, &setting(1, workload));
@@ -185,4 +185,9 @@ fn who_has_rested_costs_more() {
         assert!((outcome.client_cores - outcome.rate * 2.0 * client / 1e6).abs() < 1e-3);
         assert_near(outcome.waits.mean(), wait * 1e3, 0.03);
     }
+    // Of many, each is at rest, and the server never.
+    let costs = Costs { server_rested: 40_000, ..costs };
+    let workload = Workload { tasks: 1, names: None, hold: 20 * MS, pause: 20 * MS };
+    let outcome = play(&costs, &setting(200, workload));
+    assert_near(outcome.server_cores, outcome.rate * 2.0 * 50.0 / 1e6, 0.05);
 }

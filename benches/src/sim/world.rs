@@ -20,10 +20,12 @@ pub(super) enum Event {
     Done(Side, Job),
     /// A session's statement is at the server.
     Arrives(Id),
-    /// A session's wait is over, and its thread at the server about to be woken.
-    Unblocked(Id),
+    /// A session's thread at the server can run.
+    Runs(Job),
     /// Something has come for a process.
     Comes(Id, Item),
+    /// A process wants to look at what has come, at this very time as well.
+    Looks(Id),
 }
 
 /// What processor time is spent on.
@@ -61,8 +63,10 @@ pub(super) struct Process {
     pub(super) is_opening: bool,
     pub(super) opening_queue: Vec<Id>,
     pub(super) inbox: Vec<Item>,
+    /// It is about to look at it.
+    pub(super) is_up: bool,
     /// What it is busy with.
-    pub(super) taken: Option<Vec<Item>>,
+    pub(super) taken: Vec<Item>,
     /// Sessions that may have something to send.
     pub(super) touched: Vec<Id>,
     /// When it has done something for the last time.
@@ -138,9 +142,10 @@ pub(super) struct Session {
     pub(super) waits: bool,
     pub(super) held: u32,
     pub(super) idle_since: u64,
-    /// When the server has done something for it for the last time, and whether that was long ago.
+    /// When the server has done something for it for the last time.
     pub(super) active: u64,
-    pub(super) has_rested: bool,
+    /// What its statement costs because of that.
+    pub(super) extra: u64,
     pub(super) is_beat_due: bool,
     pub(super) commands: Vec<Command>,
     pub(super) request: Option<Request>,
@@ -167,6 +172,8 @@ pub(super) struct World {
     pub(super) cores: Cores,
     pub(super) chance: Chance,
     pub(super) names: Vec<Name>,
+    /// When the server has done something for the last time.
+    pub(super) active: u64,
     pub(super) processes: Vec<Process>,
     pub(super) tasks: Vec<Task>,
     pub(super) sessions: Vec<Session>,
@@ -198,6 +205,7 @@ impl World {
             cores: Cores::new(setting.machine, setting.warm_up),
             chance: Chance::new(setting.seed),
             names: (0..names).map(|_| Name::default()).collect(),
+            active: 0,
             processes: Vec::new(),
             tasks: Vec::new(),
             sessions: Vec::new(),
@@ -236,24 +244,37 @@ impl World {
         while let Some(event) = self.agenda.next_before(end) {
             match event {
                 Event::Done(side, job) => {
-                    self.cores.done(&mut self.agenda, side);
+                    if let Some((side, job)) = self.cores.give_back(side) {
+                        self.begin(side, job);
+                    }
                     match job {
                         Job::Statement(session) => self.execute(session),
-                        Job::Wake(session) => {
-                            self.sessions[session].active = self.agenda.now();
-                            self.answer(session);
-                        }
+                        Job::Wake(session) => self.woken(session),
                         Job::Turn(process) => self.take_turn(process),
                     }
                 }
                 Event::Arrives(session) => self.arrive(session),
-                Event::Unblocked(session) => {
-                    let cost = self.costs.server_wake;
-                    self.cores.spend(&mut self.agenda, Side::Server, cost, Job::Wake(session));
-                }
+                Event::Runs(job) => self.want_core(Side::Server, job),
+                Event::Looks(process) => self.want_core(Side::Client, Job::Turn(process)),
                 Event::Comes(process, item) => self.come(process, item),
             }
         }
+    }
+
+    fn want_core(&mut self, side: Side, job: Job) {
+        if self.cores.take(side, job) {
+            self.begin(side, job);
+        }
+    }
+
+    /// There is a core for it.
+    fn begin(&mut self, side: Side, job: Job) {
+        let cost = match job {
+            Job::Statement(session) => self.statement_cost(session),
+            Job::Wake(_) => self.costs.server_wake,
+            Job::Turn(process) => self.begin_turn(process),
+        };
+        self.cores.spend(&mut self.agenda, side, cost, job);
     }
 
     /// How long a message takes one way.
