@@ -91,7 +91,7 @@ impl Case {
             workload,
             machine: Machine::Shared { cores },
             heartbeat: self.heartbeat,
-            warm_up: if hold > 1_000 * MS { 2_500 * MS } else { 1_000 * MS },
+            warm_up: 1_000 * MS + hold + pause,
             length: if quick { 3_000 * MS } else { 8_000 * MS },
             seed: 1,
         }

@@ -87,7 +87,8 @@ async fn work(
     waits: Arc<Mutex<Histogram>>,
 ) -> Outcome<()> {
     let mut dice = Dice::default();
-    let first = dice.below(workload.pause + 1);
+    // All of them are somewhere in their rounds.
+    let first = dice.below(workload.pause + workload.hold + 1);
     sleep(Duration::from_nanos(first)).await;
     loop {
         let name = workload.names.map_or(own, |names| dice.below(u64::from(names)));

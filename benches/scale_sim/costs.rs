@@ -278,7 +278,7 @@ fn hand_over(service: &mut Service, rounds: usize) -> Outcome<(f64, f64)> {
     Ok((spent.server, median(times)))
 }
 
-/// How late a timer fires, on average, and what that costs; of so many that fire together.
+/// How late a timer fires, and what that costs; of so many that fire together.
 fn timers(service: &mut Service, rounds: usize, together: usize) -> Outcome<(f64, f64)> {
     const SLEEPS: usize = 40;
     let (mut late, mut dice) = (Vec::new(), Dice::default());
@@ -294,7 +294,7 @@ fn timers(service: &mut Service, rounds: usize, together: usize) -> Outcome<(f64
         }
         Ok(())
     })?;
-    Ok((late.iter().sum::<f64>() / late.len() as f64, spent.client))
+    Ok((median(late), spent.client))
 }
 
 /// What it takes to open sessions, each of which has locked something, and the memory of one.
@@ -340,13 +340,16 @@ pub(crate) fn print(report: &mut Report, measured: &Measured) {
         println!("{:>10.1} {:>10.1}  {what}", us(client), us(server));
     }
     println!(
-        "delays (us): {:.1} each way of an idle socket, {:.1} of a hand-over, {:.0} of a timer",
+        "delays (us): {:.1} each way of an idle socket, {:.1} to one who has rested, {:.1} of a hand-over, \
+         {:.0} of a timer beyond its tick",
         us(costs.wire),
+        us(costs.rouse),
         us(costs.hand_over),
         us(costs.timer_late)
     );
     println!(
-        "round trips (us): SELECT 1 {:.1}, GET_LOCK and RELEASE_LOCK {:.1}, keyward's lock and release {:.1}, from a release to the next session {:.1}",
+        "round trips (us): SELECT 1 {:.1}; GET_LOCK and RELEASE_LOCK {:.1}; keyward's lock and release {:.1}; \
+         from a release to the next session {:.1}",
         measured.select_one / 1e3,
         measured.raw_pair / 1e3,
         measured.our_pair / 1e3,

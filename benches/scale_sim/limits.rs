@@ -44,7 +44,7 @@ enum Names {
     Own,
 }
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     Case {
         id: "service",
         what: "8 tasks a process, any of 10,000 names, hold 50 ms, pause 450 ms: 16 locks/s a process",
@@ -59,6 +59,15 @@ const CASES: [Case; 5] = [
         what: "8 tasks a process, any of 100 names a process, hold 1 ms, pause 50 ms: 154 locks/s a process",
         tasks: 8,
         names: Names::OfEachProcess(100),
+        hold: MS,
+        pause: 50 * MS,
+        length: 4_000 * MS,
+    },
+    Case {
+        id: "shard",
+        what: "one of four servers that share the names of \"busy\" out: a quarter of the tasks comes here",
+        tasks: 2,
+        names: Names::OfEachProcess(25),
         hold: MS,
         pause: 50 * MS,
         length: 4_000 * MS,
@@ -105,7 +114,7 @@ impl Case {
             workload,
             machine: Machine::Apart { cores: CORES, round_trip },
             heartbeat: 5_000 * MS,
-            warm_up: if self.pause > 1_000 * MS { 15_000 * MS } else { 3_000 * MS },
+            warm_up: 3_000 * MS + self.pause + self.hold,
             length: self.length,
             seed: 1,
         }

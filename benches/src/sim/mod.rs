@@ -66,7 +66,7 @@ pub struct Costs {
     pub server_connect: u64,
     /// Delay of a message between two who are idle, one way.
     pub wire: u64,
-    /// And one more, to a server that has rested.
+    /// And one more, to a session that has rested, whose thread at the server has to be woken.
     pub rouse: u64,
     /// Delay from a release to its waiter's answer being under way.
     pub hand_over: u64,

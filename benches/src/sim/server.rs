@@ -24,13 +24,13 @@ impl World {
             let is_heartbeat = matches!(this.request, Some(Request::Verify));
             self.counts.heartbeats += u64::from(is_heartbeat);
         }
-        let mut delay = 0;
-        this.extra = 0;
-        if now - self.active > RESTED {
-            (delay, this.extra) = (self.costs.rouse, self.costs.server_roused);
-        } else if now - this.active > RESTED {
-            this.extra = self.costs.server_rested;
-        }
+        let has_rested = now - this.active > RESTED;
+        this.extra = match has_rested {
+            true if now - self.active > RESTED => self.costs.server_roused,
+            true => self.costs.server_rested,
+            false => 0,
+        };
+        let delay = if has_rested { self.costs.rouse } else { 0 };
         self.agenda.after(delay, Event::Runs(Job::Statement(session)));
     }
 

@@ -132,8 +132,8 @@ fn commands_that_come_together_are_one_statement() {
 #[test]
 fn sessions_are_opened_for_what_is_held_and_beat() {
     let costs = Costs { wire: 50_000, ..free_of_charge() };
-    let workload = Workload { tasks: 1_000, names: None, hold: 100 * SECOND, pause: 0 };
-    let setting = Setting { warm_up: 2 * SECOND, heartbeat: SECOND, ..setting(2, workload) };
+    let workload = Workload { tasks: 1_000, names: None, hold: 30 * SECOND, pause: 0 };
+    let setting = Setting { warm_up: 40 * SECOND, heartbeat: SECOND, ..setting(2, workload) };
     let outcome = play(&costs, &setting);
     assert_eq!(outcome.sessions, 2 * (1 + 1_000_usize.div_ceil(64)));
     assert_near(outcome.heartbeats, outcome.sessions as f64, 0.01);

@@ -230,10 +230,11 @@ impl World {
                 let beat = world.chance.below(setting.heartbeat);
                 world.agenda.after(beat, Event::Comes(process, Item::Beat(id)));
             }
+            // All of them are somewhere in their rounds.
             for _ in 0..workload.tasks {
                 let task = world.tasks.len();
                 world.tasks.push(Task { process, ..Task::default() });
-                let begin = world.chance.below(workload.pause + 1);
+                let begin = world.chance.below(workload.pause + workload.hold + 1);
                 world.agenda.after(begin, Event::Comes(process, Item::Timer(task, 0)));
             }
         }
