@@ -1,7 +1,8 @@
 //! Real processes, and as many that are played on as many cores, beside each other.
 //!
-//! All of them are on this machine with the server, so the cores are shared; what else the machine does
-//! while they run is not played.
+//! All of them are on this machine with the server, so the cores are shared, also with whatever else the
+//! machine does meanwhile. That is measured: if the play wants more than others have left, it is played
+//! once more, on a machine that is slower by as much.
 
 use std::{
     thread,
@@ -16,7 +17,11 @@ use keyward_benches::{
     sim::{Machine, Outcome as Played, Setting, Workload, play},
 };
 
-use crate::{child, costs::Measured, service::Service};
+use crate::{
+    child,
+    costs::Measured,
+    service::{Service, machine_time},
+};
 
 const MS: u64 = 1_000_000;
 
@@ -85,49 +90,70 @@ impl Case {
         };
         let (tasks, hold, pause) = (self.tasks, self.hold, self.pause);
         let workload = Workload { tasks, names, hold, pause };
-        let cores = thread::available_parallelism().map_or(1, usize::from);
         Setting {
             processes,
             workload,
-            machine: Machine::Shared { cores },
+            machine: Machine::Shared { cores: cores() },
             heartbeat: self.heartbeat,
             warm_up: 1_000 * MS + hold + pause,
-            length: if quick { 3_000 * MS } else { 8_000 * MS },
+            length: if quick { 3_000 * MS } else { 6_000 * MS },
             seed: 1,
         }
     }
 }
 
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 pub(crate) fn run(report: &mut Report, service: &mut Service, costs: &Measured) {
     let counts: &[u32] = if report.quick { &[20] } else { &[20, 100] };
-    println!("\ncheck: real processes beside as many that are played, all on this machine");
     println!(
-        "{:>5} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8} {:>10}",
-        "", "locks/s", "p50 ms", "p99 ms", "sessions", "server", "clients", "statements"
+        "\ncheck: real processes beside as many that are played, all on this machine; server, clients and what \
+         else it does, in cores of {}",
+        cores()
+    );
+    println!(
+        "{:>5} {:>9} {:>9} {:>9} {:>8} {:>8} {:>8} {:>7} {:>10}",
+        "", "locks/s", "p50 ms", "p99 ms", "sessions", "server", "clients", "others", "statements"
     );
     for &processes in counts {
         for case in &CASES {
             println!("{processes} processes, {}", case.what);
             let setting = case.setting(processes, report.quick);
-            let played = play(&costs.of_steps, &setting);
-            let real = match real(service, case, &setting) {
+            let (real, others) = match real(service, case, &setting) {
                 Ok(real) => real,
                 Err(error) => {
                     println!("n/a: {error}");
                     continue;
                 }
             };
-            row("real", &real);
-            row("play", &played);
+            let played = beside(costs, &setting, others);
+            row("real", &real, others);
+            row("play", &played, others);
             figures(report, case, processes, &real, &played);
         }
     }
 }
 
-fn row(title: &str, of: &Played) {
+/// Played with as much of the machine as others have left.
+fn beside(costs: &Measured, setting: &Setting, others: f64) -> Played {
+    let played = play(&costs.of_steps, setting);
+    let left = (cores() as f64 - others).max(0.1);
+    let times = (played.server_cores + played.client_cores) / left;
+    if times <= 1.0 {
+        return played;
+    }
+    let mut played = play(&costs.of_steps.on_slower(times), setting);
+    played.server_cores /= times;
+    played.client_cores /= times;
+    played
+}
+
+fn row(title: &str, of: &Played, others: f64) {
     let ms = |percent| of.waits.percentile(percent) / 1e6;
     println!(
-        "{title:>5} {:>9.0} {:>9.2} {:>9.2} {:>8} {:>8.2} {:>8.2} {:>10.0}",
+        "{title:>5} {:>9.0} {:>9.2} {:>9.2} {:>8} {:>8.2} {:>8.2} {others:>7.2} {:>10.0}",
         of.rate,
         ms(50),
         ms(99),
@@ -154,8 +180,8 @@ fn figures(report: &mut Report, case: &Case, processes: u32, real: &Played, play
     }
 }
 
-/// The real thing, for as long.
-fn real(service: &mut Service, case: &Case, setting: &Setting) -> Outcome<Played> {
+/// The real thing, for as long; and how many cores others had meanwhile.
+fn real(service: &mut Service, case: &Case, setting: &Setting) -> Outcome<(Played, f64)> {
     service.settle()?;
     let url = service.url(case.query);
     let mut members = Vec::new();
@@ -172,10 +198,11 @@ fn real(service: &mut Service, case: &Case, setting: &Setting) -> Outcome<Played
     sleep_until(start);
     service.forget_the_most()?;
     let (statements, time) = (service.counter("QUESTIONS")?, service.time()?);
+    let machine = machine_time()?;
     let began = Instant::now();
     sleep_until(end);
     let seconds = began.elapsed().as_secs_f64();
-    let time = service.time()? - time;
+    let (time, machine) = (service.time()? - time, machine_time()? - machine);
     let statements = service.counter("QUESTIONS")? - statements - 1;
     let sessions = service.counter("MAX_USED_CONNECTIONS")?.saturating_sub(1);
     let (mut waits, mut spent) = (Histogram::default(), 0.0);
@@ -186,7 +213,7 @@ fn real(service: &mut Service, case: &Case, setting: &Setting) -> Outcome<Played
         waits.merge(&Histogram::from_numbers(seen));
     }
     let length = setting.length as f64 / 1e9;
-    Ok(Played {
+    let real = Played {
         rate: waits.count() as f64 / length,
         waits,
         sessions: sessions as usize,
@@ -194,7 +221,9 @@ fn real(service: &mut Service, case: &Case, setting: &Setting) -> Outcome<Played
         client_cores: spent / 1e9 / length,
         statements: statements as f64 / seconds,
         heartbeats: f64::NAN,
-    })
+    };
+    let others = machine as f64 / 1e9 / seconds - real.server_cores - real.client_cores;
+    Ok((real, others.max(0.0)))
 }
 
 fn sleep_until(time: u64) {

@@ -96,7 +96,7 @@ const GET: &str = "SELECT GET_LOCK('scale-a',0)";
 const TICK: u64 = 1_000_000;
 
 pub(crate) fn measure(service: &mut Service, quick: bool) -> Outcome<Measured> {
-    let rounds = if quick { 9 } else { 25 };
+    let rounds = if quick { 9 } else { 19 };
     let select_one = service.spent_on(rounds, "SELECT 1")?.wall;
     let raw = service.spent_on(rounds, GET)?;
     let release = service.spent_on(rounds, "SELECT RELEASE_LOCK('scale-b')")?;

@@ -80,6 +80,32 @@ pub struct Costs {
     pub session_bytes: u64,
 }
 
+impl Costs {
+    /// On a machine that computes so many times as slowly.
+    #[must_use]
+    pub fn on_slower(mut self, times: f64) -> Self {
+        for cost in [
+            &mut self.client_statement,
+            &mut self.client_command,
+            &mut self.client_check,
+            &mut self.client_timer,
+            &mut self.client_rested,
+            &mut self.client_connect,
+            &mut self.server_alone,
+            &mut self.server_text,
+            &mut self.server_call,
+            &mut self.server_check,
+            &mut self.server_rested,
+            &mut self.server_roused,
+            &mut self.server_wake,
+            &mut self.server_connect,
+        ] {
+            *cost = (*cost as f64 * times) as u64;
+        }
+        self
+    }
+}
+
 /// Who has done nothing for so long has to be woken, and has lost what it had in the caches: in nanoseconds.
 pub const RESTED: u64 = 500_000;
 

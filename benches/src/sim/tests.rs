@@ -191,3 +191,12 @@ fn who_has_rested_costs_more() {
     let outcome = play(&costs, &setting(200, workload));
     assert_near(outcome.server_cores, outcome.rate * 2.0 * 50.0 / 1e6, 0.05);
 }
+
+#[test]
+fn a_machine_that_is_slower_is_that_much_slower() {
+    let costs = Costs { server_alone: 30_000, client_statement: 50_000, ..free_of_charge() };
+    let workload = Workload { tasks: 1, names: None, hold: 0, pause: 0 };
+    let machine = Machine::Shared { cores: 2 };
+    let of = |costs| play(&costs, &Setting { machine, length: SECOND, ..setting(20, workload) });
+    assert_near(of(costs).rate, 2.5 * of(costs.on_slower(2.5)).rate, 0.01);
+}
