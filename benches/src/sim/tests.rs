@@ -92,7 +92,8 @@ fn many_who_rarely_ask_wait_as_the_formula_says() {
     let costs = Costs { server_alone: cost, ..free_of_charge() };
     for pause in [1_100 * MS, 800 * MS] {
         let workload = Workload { tasks: 1, names: None, hold: 500 * MS, pause };
-        let setting = Setting { warm_up: 5 * SECOND, ..setting(4_000, workload) };
+        let setting =
+            Setting { warm_up: 3 * SECOND, length: 4 * SECOND, ..setting(4_000, workload) };
         let outcome = play(&costs, &setting);
         let load = outcome.rate * 2.0 * cost as f64 / 1e9;
         assert!((0.4..0.7).contains(&load), "{load}");
