@@ -102,6 +102,7 @@
 //! * [Choosing a lock](_documentation::choosing): which one, what it costs, what to name it.
 //! * [Cookbook](_documentation::cookbook): the usual jobs, each in a few lines.
 //! * [What each backend guarantees](_documentation::guarantees), whatever dies, stops, or is cut off.
+//! * [How far each engine goes](_documentation::scale), and what is in the way first.
 //! * [What a lease is](_documentation::leases), until when, and what only the fence can do.
 //! * [The command](_documentation::command): a program under a lock.
 //! * Coming from [oslo.concurrency](_documentation::coming_from::oslo),
@@ -259,4 +260,7 @@ pub mod _documentation {
     #[doc = include_str!("guides.md")]
     #[doc = include_str!("../docs/reliability.md")]
     pub mod reliability {}
+    #[doc = include_str!("guides.md")]
+    #[doc = include_str!("../docs/scale.md")]
+    pub mod scale {}
 }

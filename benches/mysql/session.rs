@@ -34,6 +34,12 @@ impl Session {
         rows.first().ok_or("no row")?.try_get(0).map_err(text)
     }
 
+    /// A statement whose answer is read and not looked at.
+    pub(crate) async fn run(&mut self, sql: &str) -> Outcome<()> {
+        raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(&mut self.0).await.map_err(text)?;
+        Ok(())
+    }
+
     /// What the clients do, each its own user and state. The table of the same would be written to a file
     /// for each question.
     pub(crate) async fn clients(&mut self) -> Outcome<Clients> {
@@ -50,8 +56,7 @@ impl Session {
 
     /// The bare round trip.
     pub(crate) async fn select_one(&mut self) -> Outcome<()> {
-        raw_sql("SELECT 1").fetch_all(&mut self.0).await.map_err(text)?;
-        Ok(())
+        self.run("SELECT 1").await
     }
 
     /// Waits for so many seconds; false if they were not enough.
