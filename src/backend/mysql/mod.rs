@@ -166,6 +166,7 @@ mod one;
 mod options;
 mod polite;
 mod pool;
+mod proof;
 mod queue;
 mod sentinel;
 mod server;
