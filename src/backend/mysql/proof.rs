@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     actor::{Actor, PATIENCE},
-    errors::{self, INTERRUPTED},
+    errors::{self, INTERRUPTED, LOCKED},
     server,
     session::Key,
     sql,
@@ -71,7 +71,13 @@ impl Actor {
         if let Some(membership) = &self.pool.membership {
             let generation = if numbers.len() > 1 { numbers.remove(1) } else { 0 };
             if let Err(error) = membership.goes_on(generation) {
-                self.session.end(LossReason::Superseded);
+                // A row that is gone or was set back says nothing of peers.
+                let is_later = generation > membership.layout.generation;
+                self.session.end(if is_later {
+                    LossReason::Superseded
+                } else {
+                    LossReason::Closed
+                });
                 return Err(error);
             }
             self.session.prove(sent);
@@ -104,15 +110,22 @@ impl Actor {
         }
     }
 
-    /// Asks what may be asked twice, and again if somebody has stopped the statement: that is no reason
-    /// to give up the session and all that it holds.
+    /// Asks what may be asked twice, and again if somebody has stopped the statement, or has locked a table
+    /// that it reads: that is no reason to give up the session and all that it holds.
     pub(super) async fn ask_until_answered(&mut self, sql: String) -> Result<Answer, Error> {
-        for _ in 0..STOPS {
+        let mut stops = 0;
+        loop {
             let answer = self.ask(sql.clone()).await?;
-            if answer.refused.as_ref().is_none_or(|refusal| refusal.number != INTERRUPTED) {
+            let goes_on = match answer.refused.as_ref().map(|refusal| refusal.number) {
+                Some(INTERRUPTED) => stops < STOPS,
+                // Overdue, as A2 says: until the proof has run out, which is told elsewhere as well.
+                Some(LOCKED) => self.session.suspend(),
+                _ => false,
+            };
+            if !goes_on {
                 return server::answered(answer);
             }
+            stops += 1;
         }
-        server::answered(self.ask(sql).await?)
     }
 }
