@@ -151,6 +151,7 @@
 #![forbid(unsafe_code)]
 
 mod actor;
+mod apart;
 mod batch;
 mod change;
 mod control;

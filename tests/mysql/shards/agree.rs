@@ -3,6 +3,7 @@
 use keyward::{ErrorKind, Released};
 
 use super::cluster::{Cluster, connect, refused};
+use crate::server::{Kind, Server};
 
 const THREE: [usize; 3] = [0, 1, 2];
 const FOUR: [usize; 4] = [0, 1, 2, 3];
@@ -90,4 +91,34 @@ async fn one_server_by_two_addresses_is_refused() {
     let cluster = Cluster::shared().await;
     let twice = format!("{},127.0.0.1:{}", cluster.list(&[0]), cluster.servers[0].port());
     is_refused(cluster.url_over(1, &twice, ""), "the same server").await;
+}
+
+/// What MariaDB calls itself is made of the machine and the port, of which these have the same.
+#[tokio::test]
+async fn two_servers_that_call_themselves_the_same_are_two() {
+    let start = || {
+        let wrap = ["sh", "-c", "exec \"$@\" --skip-networking", "sh"];
+        Server::start_within(Kind::mariadb(), &wrap, &[])
+    };
+    let servers = [(); 2].map(|()| tokio::task::spawn_blocking(start));
+    let mut names = Vec::new();
+    let mut list = Vec::new();
+    let mut running = Vec::new();
+    for server in servers {
+        let server = server.await.unwrap();
+        server.query("CREATE DATABASE d").await;
+        names.push(server.scalar::<String>("SELECT CONCAT(@@server_uid, @@port)").await.unwrap());
+        list.push(server.socket().display().to_string().replace('/', "%2F"));
+        running.push(server);
+    }
+    assert_eq!(names[0], names[1]);
+    let list = list.join(",");
+    let url =
+        format!("mysql://root@{list}/d?generation=1&shards=create-table&fencing=create-table");
+    let locks = connect(&url).await;
+    assert_eq!(locks.capability().warnings, Vec::<String>::new());
+    let leases = locks.lock_all((0..20).map(|i| format!("n{i}"))).await.unwrap();
+    leases.ensure_held().await.unwrap();
+    assert_eq!(leases.release().await.unwrap(), Released::Released);
+    locks.close().await;
 }

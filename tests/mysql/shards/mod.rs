@@ -5,9 +5,13 @@
 
 mod agree;
 mod apart;
+mod backups;
 mod cancels;
 mod change;
 mod cluster;
+mod frozen;
+mod networks;
+mod races;
 mod rolling;
 mod tokens;
 mod twins;

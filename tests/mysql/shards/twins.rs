@@ -115,6 +115,39 @@ async fn a_wait_outlives_the_loss_of_its_first_half() {
     cluster.until_clean(&[&name]).await;
 }
 
+/// Losses that are long apart are not one failure that goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_wait_outlives_as_many_losses_as_there_are() {
+    let cluster = Cluster::shared().await;
+    let locks = connect(changing(&cluster, OPTIONS).await).await;
+    let name = moving(&cluster, "long");
+    let first = if cluster.place(0) < cluster.place(2) { 0 } else { 2 };
+    let mut outsider = cluster.outsider(2 - first).await;
+    outsider.take(&name).await;
+    let waiting = tokio::spawn(locks.lock_named(&*name).into_future());
+    let (server, other) = (&cluster.servers[first], &cluster.servers[2 - first]);
+    let mut last = None;
+    for _ in 0..3 {
+        crate::session::until("the first one", async || {
+            server.holder(name.as_bytes()).await.is_some_and(|holder| Some(holder) != last)
+        })
+        .await;
+        crate::session::until_waiting(other, &name).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await; // more than connecting may take
+        last = server.holder(name.as_bytes()).await;
+        server.kill_connection(last.expect("it is held")).await;
+    }
+    crate::session::until("the first one again", async || {
+        server.holder(name.as_bytes()).await.is_some_and(|holder| Some(holder) != last)
+    })
+    .await;
+    outsider.free(&name).await;
+    let lease = tokio::time::timeout(SOON, waiting).await.expect("it").unwrap().unwrap();
+    lease.ensure_held().await.unwrap();
+    assert_eq!(lease.release().await.unwrap(), Released::Released);
+    cluster.until_clean(&[&name]).await;
+}
+
 /// The tasks of one process pass it on, both halves and its tokens.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_passed_on() {
