@@ -12,6 +12,7 @@ mod cluster;
 mod frozen;
 mod networks;
 mod races;
+mod recipe;
 mod rolling;
 mod tokens;
 mod twins;
