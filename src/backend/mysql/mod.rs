@@ -170,6 +170,7 @@ mod inspect;
 mod layout;
 mod name;
 mod one;
+mod opening;
 mod options;
 mod polite;
 mod pool;

@@ -23,7 +23,7 @@ use std::{
 use futures::future::join_all;
 use tokio::{
     runtime::Handle,
-    sync::{Mutex as AsyncMutex, watch},
+    sync::watch,
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -41,8 +41,9 @@ use super::{
     layout::{Layout, Place, Standing},
     name,
     one::{Failures, One, WELL},
+    opening::Opening,
     options::MySqlOptions,
-    pool::{Failure, check_process},
+    pool::check_process,
     server::Family,
     session::Key,
 };
@@ -76,9 +77,7 @@ struct Inner {
 #[derive(Default)]
 struct Shard {
     found: Mutex<Option<Result<One, Error>>>,
-    /// One looks at it, and the others find what he has found.
-    opening: AsyncMutex<Option<Failure>>,
-    clock: AtomicU64,
+    opening: Opening,
 }
 
 /// Whether the generation may grant.
@@ -96,10 +95,6 @@ impl Shard {
 
     fn one(&self) -> Option<One> {
         self.found().as_ref()?.as_ref().ok().cloned()
-    }
-
-    fn tick(&self) -> u64 {
-        self.clock.fetch_add(1, Ordering::SeqCst)
     }
 }
 
@@ -345,16 +340,12 @@ impl Inner {
 
     async fn open_again(&self, place: &Place) -> Result<One, Error> {
         let shard = &self.shards[place];
-        let asked = shard.tick();
-        let mut failure = shard.opening.lock().await;
-        if let Some(one) = shard.one() {
-            return Ok(one);
-        }
-        Failure::since(failure.as_ref(), asked)?;
-        let began = shard.tick();
-        let admitted = self.admit(place).await;
-        *shard.found() = Some(admitted.clone());
-        admitted.inspect_err(|error| *failure = Some(Failure { began, error: error.clone() }))
+        let open = || async {
+            let admitted = self.admit(place).await;
+            *shard.found() = Some(admitted.clone());
+            admitted.map(drop)
+        };
+        shard.opening.open(|| shard.one(), open).await
     }
 
     /// Looks at a server that was not there when we connected, as we would have then.
