@@ -5,13 +5,11 @@
 //! back and asked for in one breath is one round trip.
 //!
 //! * **A1** A session that holds something blocks in nothing: tries have no timeout at the server.
-//! * **A2** An answer that is overdue suspends what is held, and is still waited for: what it was that
-//!   kept the server may pass. The session is given up when its proof has run out, or at once if it
-//!   holds nothing.
-//! * **A3** Every answer says which session has given it: behind a proxy, another one is no proof.
 //! * **A4** When the task ends, in whatever way, the session is over and off the list.
+//!
+//! A2 and A3, about answers, are in `proof.rs`.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -20,7 +18,7 @@ use tokio::{
 
 use super::{
     batch::{self, Batch, Released, Tried},
-    errors::{self, INTERRUPTED},
+    errors,
     generation::Membership,
     hold::MySqlHold,
     pool::{Pool, Seat},
@@ -28,7 +26,7 @@ use super::{
     session::{Command, Key, Session},
     sql::{self, Granted},
     token::{self, Tokens},
-    wire::{Answer, Request, Wire},
+    wire::Wire,
 };
 use crate::{
     contract::Fencing,
@@ -44,9 +42,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a session stays with nothing to do.
 const LINGER: Duration = Duration::from_secs(10);
-
-/// How often a statement may be stopped by `KILL QUERY` and asked again.
-const STOPS: u32 = 10;
 
 /// What a session is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +101,7 @@ pub(super) struct Actor {
     pub(super) pool: Arc<Pool>,
     commands: mpsc::UnboundedReceiver<Command>,
     role: Role,
-    next_beat: Instant,
+    pub(super) next_beat: Instant,
     idle_since: Instant,
 }
 
@@ -389,99 +384,6 @@ impl Actor {
         };
         let tokens = number.map(Tokens::of_server);
         Ok(MySqlHold::new(Arc::clone(&self.pool), seat, signal, tokens))
-    }
-
-    /// Asks whether all locks are ours.
-    async fn verify(&mut self) -> Result<(), Error> {
-        let held = self.session.held();
-        let (sent, until) = (Boot::now(), self.session.valid_until());
-        let mut numbers = self.verified_numbers(held.iter(), sent).await?.into_iter();
-        if let Some(clock) = numbers.next() {
-            self.pool.windows.set_clock(clock);
-        }
-        if !held.is_empty() {
-            let took = Boot::now().saturating_since(sent);
-            observe::renewal("mysql", took, until.saturating_since(sent));
-        }
-        for key in held {
-            if numbers.next() != Some(1) {
-                self.session.lose(&key);
-            }
-        }
-        self.next_beat = Instant::now() + self.pool.options.heartbeat_or_default();
-        Ok(())
-    }
-
-    /// The numbers of an answer but the first, which has to be our session's (A3).
-    pub(super) fn proven_numbers(&self, answer: &Answer, sent: Boot) -> Result<Vec<u64>, Error> {
-        let mut numbers = answer.numbers().unwrap_or_default();
-        if numbers.first() != Some(&self.session.id) {
-            self.session.end(LossReason::NotOwner);
-            return Err(self.gone("another session than the one that holds our locks answers from"));
-        }
-        numbers.remove(0);
-        match self.pool.membership {
-            None => self.session.prove(sent),
-            Some(_) => self.session.hear(), // G1
-        }
-        Ok(numbers)
-    }
-
-    /// Asks for the server's clock, and whether these locks are ours, and whether we may go on.
-    pub(super) async fn verified_numbers<'k>(
-        &mut self,
-        keys: impl Iterator<Item = &'k Key>,
-        sent: Boot,
-    ) -> Result<Vec<u64>, Error> {
-        let is_member = self.pool.membership.is_some();
-        let answer = self.ask_until_answered(sql::verify(keys, is_member)).await?;
-        let mut numbers = self.proven_numbers(&answer, sent)?;
-        if let Some(membership) = &self.pool.membership {
-            let generation = if numbers.len() > 1 { numbers.remove(1) } else { 0 };
-            if let Err(error) = membership.goes_on(generation) {
-                self.session.end(LossReason::Superseded);
-                return Err(error);
-            }
-            self.session.prove(sent);
-        }
-        Ok(numbers)
-    }
-
-    /// Asks, and waits for the answer as A2 says.
-    pub(super) async fn ask(&mut self, request: impl Into<Request>) -> Result<Answer, Error> {
-        let session = &self.session;
-        let gone = || errors::gone(&self.pool.address.place, "no answer in time from the server");
-        let Some(wire) = &mut self.wire else { return Err(gone()) };
-        let mut answer = pin!(wire.ask(request));
-        if let Ok(answer) = timeout(PATIENCE, answer.as_mut()).await {
-            return answer;
-        }
-        if !session.suspend() {
-            session.end(LossReason::Expired); // nothing is held; whoever waits for an answer is to know
-            return Err(gone());
-        }
-        tokio::select! {
-            biased;
-            answer = answer => answer,
-            () = session.ended.notified() => Err(gone()),
-            // If all that it holds is given up meanwhile, nobody else looks at the clock.
-            () = sleep_until(session.valid_until().to_instant()) => {
-                session.end(LossReason::Expired);
-                Err(gone())
-            }
-        }
-    }
-
-    /// Asks what may be asked twice, and again if somebody has stopped the statement: that is no reason
-    /// to give up the session and all that it holds.
-    pub(super) async fn ask_until_answered(&mut self, sql: String) -> Result<Answer, Error> {
-        for _ in 0..STOPS {
-            let answer = self.ask(sql.clone()).await?;
-            if answer.refused.as_ref().is_none_or(|refusal| refusal.number != INTERRUPTED) {
-                return server::answered(answer);
-            }
-        }
-        server::answered(self.ask(sql).await?)
     }
 
     pub(super) fn gone(&self, what: &str) -> Error {

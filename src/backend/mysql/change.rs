@@ -29,7 +29,8 @@
 //!   waits himself until everybody has been told and the time has passed. What was there before ours may
 //!   not be known any more, so that also generations 1 and 2 wait then, which need not otherwise.
 //! * **C7** *Tokens*: after the drain, and before the row is settled, it gets a fence: no token of any server
-//!   that was told is larger. So where a name has moved between two generations, its tokens go on above.
+//!   that was told is larger, nor any of one that is gone or has died meanwhile (G4). So where a name has moved
+//!   between two generations, its tokens go on above.
 //! * **C8** *Gone*: a server of which it is said that it will never be back is not told, and not locked on.
 //!   It was gone before it was said, so that after the time of C3 whoever held a name there has lost it.
 //!
@@ -65,7 +66,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(super) struct Seen {
     pub(super) server: Server,
     pub(super) row: Option<Row>,
-    wire: Wire,
+    pub(super) wire: Wire,
 }
 
 /// What was found of servers.
@@ -199,7 +200,7 @@ async fn give_rows_back(
             continue;
         };
         let ttl = ttl.max(options.ttl.as_secs());
-        seen.row = generation::insert(&mut seen.wire, place, layout, "", [ttl, fence]).await?;
+        seen.row = generation::give_back(&mut seen.wire, place, layout, [ttl, fence]).await?;
     }
     judge_all(layout, found)
 }
@@ -268,7 +269,7 @@ async fn tell(
         let row = match &seen.row {
             None => {
                 let ttl = options.ttl.as_secs();
-                generation::insert(&mut seen.wire, place, layout, &list, [ttl, 0]).await?
+                generation::tell_first(&mut seen.wire, place, layout, &list, ttl).await?
             }
             Some(row) if row.layout.generation < layout.generation => {
                 generation::advance(&mut seen.wire, place, row, layout, &list).await?
@@ -318,21 +319,31 @@ impl Drain {
         Ok(rows(&found).map(|(_, row)| row.fence).next().filter(|_| is_settled))
     }
 
-    /// C7; the fence.
+    /// C7; the fence. Who has died since he was told holds up nobody: his counts are as those of one that is
+    /// gone.
     async fn settle(&self, options: &MySqlOptions) -> Result<u64, Error> {
         let mut found = look_at(options, self.told.iter().cloned(), false).await;
         judge_all(&self.layout, &found)?;
-        let mut fence = 0;
-        for seen in found.values_mut() {
-            let seen = seen.as_mut().map_err(|e| e.clone())?;
-            fence = fence.max(seen.row.as_ref().map_or(0, |row| row.fence));
+        let is_all = found.values().all(Result::is_ok);
+        let mut fence = None;
+        for seen in found.values_mut().flatten() {
+            let mut its = seen.row.as_ref().map_or(0, |row| row.fence);
             if options.fencing == Fencing::Durable {
-                fence = fence.max(generation::largest_token(&mut seen.wire).await?);
+                its = its.max(generation::largest_token(&mut seen.wire).await?);
+                if self.layout.has_gone() || !is_all {
+                    its = its.max(generation::beyond_all_tokens(&mut seen.wire).await?);
+                }
             }
+            fence = fence.max(Some(its));
         }
-        for (place, seen) in &mut found {
-            let seen = seen.as_mut().map_err(|e| e.clone())?;
-            generation::settle(&mut seen.wire, place, &self.layout, fence).await?;
+        let Some(fence) = fence else {
+            let error = found.into_values().find_map(Result::err);
+            return Err(error.unwrap_or_else(|| Error::new(ErrorKind::Unavailable)));
+        };
+        for (place, slot) in &mut found {
+            if let Ok(seen) = slot {
+                generation::settle(&mut seen.wire, place, &self.layout, fence).await?;
+            }
         }
         Ok(fence)
     }

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use futures::future::TryFutureExt;
 use tokio::sync::oneshot;
 
 use super::{
     actor::Role,
-    pool::{Failure, Pool},
+    pool::Pool,
     session::{Command, Session},
     wire::Row,
 };
@@ -50,16 +51,8 @@ impl Pool {
     }
 
     async fn open_control(self: &Arc<Self>) -> Result<Arc<Session>, Error> {
-        let asked = self.tick();
-        let mut failure = self.opening_control.lock().await;
-        if let Some(session) = self.usable_control() {
-            return Ok(session);
-        }
-        Failure::since(failure.as_ref(), asked)?;
-        let began = self.tick();
-        self.open(Role::Control).await.inspect_err(|error| {
-            *failure = Some(Failure { began, error: error.clone() });
-        })
+        let open = || self.open(Role::Control).map_ok(drop);
+        self.opening_control.open(|| self.usable_control(), open).await
     }
 
     /// The one there is, unless it has ended, or the others have moved to another server, where its

@@ -30,6 +30,9 @@ pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
 /// The session has been told to stop what it is doing: `KILL QUERY`.
 pub(super) const INTERRUPTED: u16 = 1317;
 
+/// Somebody has locked a table for longer than the session lets the server wait.
+pub(super) const LOCKED: u16 = 1205;
+
 /// What a number means for us; both families.
 const fn of_number(number: u16) -> (ErrorKind, &'static str) {
     match number {

@@ -6,6 +6,9 @@
 //! * **G2** A ttl is in the row before a session that lives by it reads the generation. So who tells a
 //!   server of a generation, and reads the ttl after that, knows the largest of all who have not been told.
 //! * **G3** The generation in a row never falls; a row is changed only from what it was read to be.
+//! * **G4** What a server has counted that is gone, or has lost its tables, nobody can read. So where there is
+//!   such a one, tokens go on above the time, in µs, by a server's clock: a token is counted in a statement
+//!   of its own, five at a time, which takes more than 5 µs, so that no count comes up with the time.
 
 use std::sync::{
     Arc,
@@ -15,7 +18,7 @@ use std::sync::{
 use super::{
     layout::{Layout, Place, Standing, refused, split},
     name::Hex,
-    server::answered,
+    server::{self, CLOCK, answered},
     wire::{Answer, Refusal, Wire},
 };
 use crate::error::{Error, ErrorKind};
@@ -31,6 +34,9 @@ pub(super) const COLUMN: &str = ",IFNULL((SELECT generation FROM keyward_shards 
 
 const READ: &str = "SELECT CONCAT(generation),layout,telling,CONCAT(ttl),CONCAT(fence) \
     FROM keyward_shards WHERE id=1";
+
+/// How many times longer than other answers the one may take that looks at all tokens.
+const SCAN: u32 = 4;
 
 /// There is no such table.
 const NO_TABLE: u16 = 1146;
@@ -84,7 +90,7 @@ fn no_table(refusal: Refusal, place: &Place) -> Error {
 }
 
 async fn read_after(wire: &mut Wire, change: &str, place: &Place) -> Result<Option<Row>, Error> {
-    let answer = wire.ask(format!("{change}{READ}")).await?;
+    let answer = wire.ask_in_time(format!("{change}{READ}"), 1).await?;
     match answer.refused {
         Some(refusal) => Err(no_table(refusal, place)),
         None => Row::of_answer(answer, place),
@@ -93,7 +99,7 @@ async fn read_after(wire: &mut Wire, change: &str, place: &Place) -> Result<Opti
 
 /// Makes the table.
 pub(super) async fn create(wire: &mut Wire) -> Result<(), Error> {
-    answered(wire.ask(TABLE.to_owned()).await?).map(drop)
+    answered(wire.ask_in_time(TABLE.to_owned(), 1).await?).map(drop)
 }
 
 /// Reads the row, if there is one.
@@ -101,13 +107,14 @@ pub(super) async fn read(wire: &mut Wire, place: &Place) -> Result<Option<Row>, 
     read_after(wire, "", place).await
 }
 
-/// Writes a first row; returns the one that is there then.
-pub(super) async fn insert(
+/// Writes a first row, whose fence is an expression; returns the one that is there then.
+async fn insert(
     wire: &mut Wire,
     place: &Place,
     layout: &Layout,
     telling: &str,
-    [ttl, fence]: [u64; 2],
+    ttl: u64,
+    fence: &str,
 ) -> Result<Option<Row>, Error> {
     let (text, generation) = (layout.text(), layout.generation);
     let [text, telling] = [&text, telling].map(|text| Hex(text.as_bytes()));
@@ -116,6 +123,27 @@ pub(super) async fn insert(
          VALUES (1,{generation},{text},{telling},{ttl},{fence});"
     );
     read_after(wire, &insert, place).await
+}
+
+/// Tells a server of a layout that has no row.
+pub(super) async fn tell_first(
+    wire: &mut Wire,
+    place: &Place,
+    layout: &Layout,
+    telling: &str,
+    ttl: u64,
+) -> Result<Option<Row>, Error> {
+    insert(wire, place, layout, telling, ttl, "0").await
+}
+
+/// Gives a server back the row that it has lost. It may have lost what it had counted, too (G4).
+pub(super) async fn give_back(
+    wire: &mut Wire,
+    place: &Place,
+    layout: &Layout,
+    [ttl, fence]: [u64; 2],
+) -> Result<Option<Row>, Error> {
+    insert(wire, place, layout, "", ttl, &format!("GREATEST({fence},{CLOCK})")).await
 }
 
 /// Tells a server of a layout, if its row is still what it was (G3); returns the row that is there then.
@@ -155,16 +183,24 @@ pub(super) async fn settle(
     read_after(wire, &update, place).await.map(drop)
 }
 
-/// The largest token that a server has counted, for any name.
+/// The largest token that a server has counted, for any name; it has to look at all of them.
 pub(super) async fn largest_token(wire: &mut Wire) -> Result<u64, Error> {
     let largest = "SELECT CONCAT_WS(',',IFNULL(MAX(token),0)) FROM keyward_fence";
-    let answer = wire.ask(largest.to_owned()).await?;
+    let answer = wire.ask_in_time(largest.to_owned(), SCAN).await?;
     match &answer.refused {
         Some(refusal) if refusal.number == NO_TABLE => return Ok(0),
         _ => {}
     }
     let numbers = answered(answer)?.numbers();
     Ok(numbers.and_then(|numbers| numbers.first().copied()).unwrap_or_default())
+}
+
+/// A number that is larger than all tokens so far, also of servers that cannot be asked (G4).
+pub(super) async fn beyond_all_tokens(wire: &mut Wire) -> Result<u64, Error> {
+    let answer = wire.ask_in_time(format!("SELECT CONCAT_WS(',',{CLOCK})"), 1).await?;
+    let numbers = answered(answer)?.numbers();
+    let clock = numbers.and_then(|numbers| numbers.first().copied());
+    clock.ok_or_else(|| server::refused("it does not say what time it is"))
 }
 
 /// A process's part in a layout, as the sessions with one of its servers know it.
@@ -179,8 +215,12 @@ pub(super) struct Membership {
 impl Membership {
     /// Whether a session may be set up for locks (G1, G2).
     pub(super) async fn admit(&self, wire: &mut Wire, ttl: u64) -> Result<(), Error> {
-        let raise = format!("UPDATE keyward_shards SET ttl={ttl} WHERE id=1 AND ttl<{ttl};");
-        let row = read_after(wire, &raise, &self.place).await?;
+        let mut row = read(wire, &self.place).await?;
+        // Only then, since a server that is locked for a backup can be read and not be written.
+        if row.as_ref().is_some_and(|row| row.ttl < ttl) {
+            let raise = format!("UPDATE keyward_shards SET ttl={ttl} WHERE id=1 AND ttl<{ttl};");
+            row = read_after(wire, &raise, &self.place).await?;
+        }
         let row = row.ok_or_else(|| self.forgotten())?;
         match self.layout.judge(&row.layout, &self.place)? {
             Standing::Older => Err(self.went_back(row.layout.generation)),

@@ -77,7 +77,10 @@ impl MySqlHold {
         let (reply, answer) = oneshot::channel();
         let place = Arc::clone(&self.pool.address.place);
         let session = Arc::clone(self.seat().session());
-        let lost = matches!(self.signal.state(), LeaseState::Lost(_));
+        // That it was still locked there says nothing of other servers, where it may be at home by now, if
+        // we have been stopped, and whoever tells of losses has not come to it.
+        let lost = matches!(self.signal.state(), LeaseState::Lost(_))
+            || self.pool.membership.is_some() && session.valid_until() <= Boot::now();
         self.give_back(Some(reply));
         async move {
             match word(answer, &session, &place).await {

@@ -46,7 +46,8 @@ impl Place {
             return Ok(Self(text.into()));
         }
         let (host, port) = host_and_port(text).ok_or_else(bad)?;
-        if host.is_empty() {
+        // What has one of these is a url, or a login, and so a password.
+        if host.is_empty() || host.contains(['@', '/']) {
             return Err(bad());
         }
         let (host, port) = (host.to_ascii_lowercase(), port.unwrap_or(DEFAULT_PORT));
@@ -305,7 +306,7 @@ mod tests {
             assert_eq!(parsed.to_string(), place);
             assert_eq!(Place::parse(place).unwrap(), parsed);
         }
-        for bad in ["", ":3306", "a:x", "a,b", "a b", "/run/a;b", "a:1=2", "[::1"] {
+        for bad in ["", ":3306", "a:x", "a,b", "a b", "/run/a;b", "a:1=2", "[::1", "u@a", "a/b"] {
             assert!(Place::parse(bad).is_err(), "{bad:?}");
         }
         let all = MySqlOptions::new().user("u");

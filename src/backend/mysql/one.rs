@@ -122,6 +122,11 @@ impl One {
         inspect::inspect(&self.0.pool, key).await
     }
 
+    /// Asks the server something that locks nothing.
+    pub(super) async fn ask(&self, sql: String) -> Result<Vec<wire::Row>, Error> {
+        self.0.pool.ask(sql).await
+    }
+
     pub(super) async fn close(&self) {
         self.0.pool.begin_closing();
         self.0.pool.closed().await;
@@ -277,7 +282,7 @@ const fn limit(wait: contract::Wait) -> Option<Instant> {
 }
 
 /// A wait that has been in the queue for so long has begun well: what ends it then is a new failure.
-const WELL: Duration = Duration::from_secs(1);
+pub(super) const WELL: Duration = Duration::from_secs(1);
 
 /// Attempts that fail, one after the other, and since when.
 pub(super) struct Failures {
@@ -296,7 +301,7 @@ impl Failures {
         self.since.get_or_insert_with(Instant::now);
     }
 
-    const fn forget(&mut self) {
+    pub(super) const fn forget(&mut self) {
         (self.since, self.count) = (None, 0);
     }
 

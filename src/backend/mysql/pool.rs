@@ -25,7 +25,7 @@ use std::{
 use futures::future::{BoxFuture, FutureExt};
 use tokio::{
     runtime::Handle,
-    sync::{Mutex as AsyncMutex, Semaphore, oneshot},
+    sync::{Semaphore, oneshot},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -35,6 +35,7 @@ use super::{
     errors,
     generation::Membership,
     hold::MySqlHold,
+    opening::Opening,
     options::MySqlOptions,
     polite::Windows,
     server::{self, Server},
@@ -69,26 +70,8 @@ pub(super) struct Pool {
     pub(super) waiting: Arc<Semaphore>,
     clock: AtomicU64,
     state: Mutex<State>,
-    /// One opens, and the others find what it has opened, or why it has not.
-    opening: AsyncMutex<Option<Failure>>,
-    /// One opens the control session.
-    pub(super) opening_control: AsyncMutex<Option<Failure>>,
-}
-
-/// An attempt to open a session that has failed, and when it began, in the pool's order. Whoever had
-/// asked before it began need not try for himself: else the last of many would be told only after the
-/// time that each of them takes to fail.
-pub(super) struct Failure {
-    pub(super) began: u64,
-    pub(super) error: Error,
-}
-
-impl Failure {
-    /// What it means for whoever asked then.
-    pub(super) fn since(this: Option<&Self>, asked: u64) -> Result<(), Error> {
-        let failure = this.filter(|failure| failure.began > asked);
-        failure.map_or(Ok(()), |failure| Err(failure.error.clone()))
-    }
+    opening: Opening,
+    pub(super) opening_control: Opening,
 }
 
 pub(super) struct State {
@@ -173,8 +156,8 @@ impl Pool {
             closing: CancellationToken::new(),
             clock: AtomicU64::new(0),
             state: Mutex::new(state),
-            opening: AsyncMutex::new(None),
-            opening_control: AsyncMutex::new(None),
+            opening: Opening::default(),
+            opening_control: Opening::default(),
         })
     }
 
@@ -371,24 +354,13 @@ impl Pool {
     }
 
     async fn open_seat(self: &Arc<Self>, key: &Key) -> Result<Seat, Error> {
-        loop {
-            if let Some(seat) = self.find_seat(key) {
-                return Ok(seat);
-            }
-            let asked = self.tick();
-            let mut failure = self.opening.lock().await;
-            if let Some(seat) = self.find_seat(key) {
-                return Ok(seat);
-            }
-            Failure::since(failure.as_ref(), asked)?;
-            let began = self.tick();
-            if let Err(error) = self.open(Role::Tries).await {
-                *failure = Some(Failure { began, error: error.clone() });
+        let open = || async {
+            self.open(Role::Tries).await.map(drop).inspect_err(|_| {
                 // If there is one with room, it was only to be helped.
                 self.state().alone_until = Some(Instant::now() + ALONE);
-                return self.find_seat(key).ok_or(error);
-            }
-        }
+            })
+        };
+        self.opening.open(|| self.find_seat(key), open).await
     }
 
     /// A session that holds nothing, to wait with (P2). The last one, so that the first stay full.

@@ -28,7 +28,7 @@ pub(super) enum Family {
 
 /// What is asked of each session first.
 const VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version','server_uuid','server_uid',\
-    'port','wsrep_on','read_only','super_read_only','max_statement_time','max_execution_time')";
+    'port','hostname','datadir','wsrep_on','read_only','super_read_only','max_statement_time','max_execution_time')";
 
 /// The server's clock in µs, whatever the session's time zone.
 pub(super) const CLOCK: &str = "TIMESTAMPDIFF(MICROSECOND,'1970-01-01',UTC_TIMESTAMP(6))";
@@ -79,11 +79,14 @@ impl Server {
             false => Family::MySql,
         };
         let id = variables.get("server_uuid").or_else(|| variables.get("server_uid"));
-        let port = variables.get("port").map_or("", String::as_str);
+        // MariaDB's is the same on two machines that have the same network card, as containers have; what
+        // else is told of them need not differ, but the more of it the better.
+        let [port, host, dir] = ["port", "hostname", "datadir"]
+            .map(|name| variables.get(name).map_or("", String::as_str));
         let limits = ["max_statement_time", "max_execution_time"];
         Ok(Self {
             family,
-            identity: id.map(|id| format!("{id}:{port}")),
+            identity: id.map(|id| format!("{id}:{port}:{host}:{dir}")),
             is_galera: is_on("wsrep_on"),
             is_read_only: is_on("read_only") || is_on("super_read_only"),
             limit: limits.into_iter().find(|name| variables.contains_key(*name)),

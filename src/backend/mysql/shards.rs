@@ -23,20 +23,27 @@ use std::{
 use futures::future::join_all;
 use tokio::{
     runtime::Handle,
-    sync::{Mutex as AsyncMutex, watch},
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout},
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use super::{
+    apart::{Mark, is_of, is_the_same, tell_apart},
     change::{self, Drain, Found, Seen},
     errors,
     generation::Membership,
     hold::MySqlHold,
-    layout::{Layout, Place, Standing, refused},
+    layout::{Layout, Place, Standing},
     name,
-    one::{Failures, One},
+    one::{Failures, One, WELL},
+    opening::Opening,
     options::MySqlOptions,
-    pool::{Failure, check_process},
+    pool::check_process,
     server::Family,
     session::Key,
 };
@@ -49,7 +56,6 @@ use crate::{
 /// Several servers, as one process uses them.
 pub(super) struct Shards {
     inner: Arc<Inner>,
-    closing: CancellationToken,
     _ends_with_this: DropGuard,
 }
 
@@ -62,21 +68,16 @@ struct Inner {
     state: watch::Receiver<State>,
     process: u32,
     runtime: Handle,
+    /// What goes on whoever waits for it, until we close (N4).
+    tasks: TaskTracker,
+    closing: CancellationToken,
 }
 
 /// One of them.
 #[derive(Default)]
 struct Shard {
-    found: Mutex<Option<Result<Open, Error>>>,
-    /// One looks at it, and the others find what he has found.
-    opening: AsyncMutex<Option<Failure>>,
-    clock: AtomicU64,
-}
-
-/// One that is there, and what it calls itself.
-struct Open {
-    one: One,
-    identity: Option<String>,
+    found: Mutex<Option<Result<One, Error>>>,
+    opening: Opening,
 }
 
 /// Whether the generation may grant.
@@ -88,16 +89,12 @@ enum State {
 }
 
 impl Shard {
-    fn found(&self) -> MutexGuard<'_, Option<Result<Open, Error>>> {
+    fn found(&self) -> MutexGuard<'_, Option<Result<One, Error>>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn one(&self) -> Option<One> {
-        self.found().as_ref()?.as_ref().ok().map(|open| open.one.clone())
-    }
-
-    fn tick(&self) -> u64 {
-        self.clock.fetch_add(1, Ordering::SeqCst)
+        self.found().as_ref()?.as_ref().ok().cloned()
     }
 }
 
@@ -110,11 +107,12 @@ impl Shards {
             let error = found.into_values().find_map(Result::err);
             return Err(error.unwrap_or_else(|| Error::new(ErrorKind::InvalidUrl)));
         };
-        tell_apart(family, &found)?;
+        tell_apart(family, &mut found).await?;
         let drain = change::begin(&options, &layout, &mut found).await?;
         let rows = found.values().flatten().filter_map(|seen| seen.row.as_ref());
         let fence = Arc::new(AtomicU64::new(rows.map(|row| row.fence).max().unwrap_or_default()));
         let (told, state) = watch::channel(State::Drains);
+        let closing = CancellationToken::new();
         let inner = Arc::new(Inner {
             layout: Arc::new(layout),
             family,
@@ -123,14 +121,11 @@ impl Shards {
             state,
             process: std::process::id(),
             runtime: Handle::current(),
+            tasks: TaskTracker::new(),
+            closing: closing.clone(),
             options,
         });
-        let closing = CancellationToken::new();
-        let this = Self {
-            inner: Arc::clone(&inner),
-            closing: closing.clone(),
-            _ends_with_this: closing.clone().drop_guard(),
-        };
+        let this = Self { inner: Arc::clone(&inner), _ends_with_this: closing.drop_guard() };
         let opens = places.iter().map(|place| {
             let (seen, inner) = (found.remove(place), &inner);
             async move {
@@ -154,9 +149,8 @@ impl Shards {
         match drain {
             None => drop(told.send(State::Ready)),
             Some(drain) => {
-                let drained = async move { inner.drained(drain, &told).await };
-                // Dropped with its connections, in the middle of whatever it asks.
-                drop(tokio::spawn(closing.run_until_cancelled_owned(drained)));
+                let draining = Arc::clone(&inner);
+                drop(inner.spawn(async move { draining.drained(drain, &told).await }));
             }
         }
         Ok(this)
@@ -203,7 +197,7 @@ impl Shards {
         loop {
             failures.begin_attempt();
             let Some(hold) = one.acquire(&key, request).await? else { return Ok(None) };
-            let lost = hold.lost();
+            let (lost, held) = (hold.lost(), Instant::now());
             let its = tokio::select! {
                 biased;
                 _ = lost => None,
@@ -221,6 +215,9 @@ impl Shards {
                     return Ok(None);
                 }
                 None => {}
+            }
+            if held.elapsed() >= WELL {
+                failures.forget();
             }
             let what = "the lock was lost while another one was waited for,";
             failures.pause(errors::gone(&first.to_string(), what), request.wait).await?;
@@ -271,7 +268,9 @@ impl Shards {
     }
 
     pub(super) async fn close(&self) {
-        self.closing.cancel();
+        self.inner.closing.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await; // nothing is opened any more
         let ones: Vec<_> = self.inner.shards.values().filter_map(Shard::one).collect();
         join_all(ones.iter().map(One::close)).await;
     }
@@ -297,6 +296,15 @@ impl Inner {
         drop(told.send(state));
     }
 
+    /// A task of ours. It is dropped in the middle of whatever it asks, with its connections, when we close.
+    fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<Option<T>> {
+        let work = self.closing.clone().run_until_cancelled_owned(work);
+        self.tasks.spawn_on(work, &self.runtime)
+    }
+
     /// The server, if it is there (N3).
     async fn server(self: &Arc<Self>, place: &Place, wait: Wait) -> Result<One, Error> {
         let shard = &self.shards[place];
@@ -306,40 +314,57 @@ impl Inner {
         let mut failures = Failures::new(self.options.connect_timeout);
         loop {
             failures.begin_attempt();
-            match self.open_again(place, shard).await {
-                Err(e) if e.is_retryable() && wait != Wait::No => failures.pause(e, wait).await?,
-                opened => return opened,
+            // Whoever asks may be polled no more, and others would wait for him.
+            let (this, there) = (Arc::clone(self), place.clone());
+            let opening = self.spawn(async move { this.open_again(&there).await });
+            let opened = match wait {
+                // It may have to be told of the generation, and that takes a ttl.
+                Wait::No => timeout(self.options.connect_timeout.saturating_mul(4), opening).await,
+                _ => Ok(opening.await),
+            };
+            match opened {
+                Ok(Ok(Some(Err(e)))) if e.is_retryable() && wait != Wait::No => {
+                    failures.pause(e, wait).await?;
+                }
+                Ok(Ok(Some(opened))) => return opened,
+                Ok(Ok(None)) => return Err(ended()),
+                Ok(Err(e)) => return Err(ended().with_source(e)),
+                Err(e) => {
+                    let late =
+                        errors::gone(&place.to_string(), "no answer in time from the server");
+                    return Err(late.with_source(e));
+                }
             }
         }
     }
 
-    async fn open_again(self: &Arc<Self>, place: &Place, shard: &Shard) -> Result<One, Error> {
-        let asked = shard.tick();
-        let mut failure = shard.opening.lock().await;
-        if let Some(one) = shard.one() {
-            return Ok(one);
-        }
-        Failure::since(failure.as_ref(), asked)?;
-        let began = shard.tick();
-        let (this, there) = (Arc::clone(self), place.clone());
-        let admitted = self.runtime.spawn(async move {
-            let admitted = this.admit(&there).await;
-            *this.shards[&there].found() = Some(admitted);
-        });
-        admitted.await.map_err(|e| ended().with_source(e))?;
-        match &*shard.found() {
-            Some(Ok(open)) => Ok(open.one.clone()),
-            Some(Err(error)) => {
-                *failure = Some(Failure { began, error: error.clone() });
-                Err(error.clone())
-            }
-            None => Err(ended()),
-        }
+    async fn open_again(&self, place: &Place) -> Result<One, Error> {
+        let shard = &self.shards[place];
+        let open = || async {
+            let admitted = self.admit(place).await;
+            *shard.found() = Some(admitted.clone());
+            admitted.map(drop)
+        };
+        shard.opening.open(|| shard.one(), open).await
     }
 
     /// Looks at a server that was not there when we connected, as we would have then.
-    async fn admit(&self, place: &Place) -> Result<Open, Error> {
-        let seen = change::look(&self.options, place, true).await?;
+    async fn admit(&self, place: &Place) -> Result<One, Error> {
+        let mut seen = change::look(&self.options, place, true).await?;
+        is_of(self.family, place, &seen)?;
+        let mark = Mark::leave(&mut seen).await?;
+        let others = self.shards.iter().filter(|(other, _)| *other != place);
+        let looks =
+            others.filter_map(|(other, shard)| Some((other, shard.one()?))).map(|(other, one)| {
+                let question = mark.question();
+                async move { (other, one.ask(question).await) }
+            });
+        for (other, answer) in join_all(looks).await {
+            // One that does not answer is not the one that has just done so.
+            if answer.is_ok_and(|rows| !rows.is_empty()) {
+                return Err(is_the_same(place, other));
+            }
+        }
         let standing = match &seen.row {
             Some(row) => self.layout.judge(&row.layout, place)?,
             None => Standing::Older,
@@ -353,51 +378,18 @@ impl Inner {
                 self.fence.fetch_max(drain.run(&self.options).await?, Ordering::AcqRel);
             }
         }
-        tell_apart(self.family, &found)?;
         self.begin(place, found.remove(place).expect("put there above")?).await
     }
 
-    async fn begin(&self, place: &Place, seen: Seen) -> Result<Open, Error> {
-        let identity = seen.server.identity.clone();
-        for (other, shard) in &self.shards {
-            if other != place
-                && identity.is_some()
-                && matches!(&*shard.found(), Some(Ok(open)) if open.identity == identity)
-            {
-                return Err(is_the_same(place, other));
-            }
-        }
+    async fn begin(&self, place: &Place, seen: Seen) -> Result<One, Error> {
         let membership = Membership {
             place: place.clone(),
             layout: Arc::clone(&self.layout),
             fence: Arc::clone(&self.fence),
         };
         let options = place.options(&self.options);
-        let one = One::begin(options, seen.server, Some(membership)).await?;
-        Ok(Open { one, identity })
+        One::begin(options, seen.server, Some(membership)).await
     }
-}
-
-/// A name has one native key, and two homes are two servers.
-fn tell_apart(family: Family, found: &Found) -> Result<(), Error> {
-    let mut known = BTreeMap::new();
-    for (place, seen) in found {
-        let Ok(seen) = seen else { continue };
-        if seen.server.family != family {
-            let why = "MariaDB and MySQL have different names: several servers are of one kind";
-            return Err(refused(place, why));
-        }
-        if let Some(identity) = &seen.server.identity
-            && let Some(other) = known.insert(identity.clone(), place)
-        {
-            return Err(is_the_same(place, other));
-        }
-    }
-    Ok(())
-}
-
-fn is_the_same(place: &Place, other: &Place) -> Error {
-    refused(place, format!("it is the same server as {other}, and would wait for itself"))
 }
 
 fn ended() -> Error {

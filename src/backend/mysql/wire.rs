@@ -36,6 +36,8 @@ pub(super) struct Address {
 pub(super) struct Wire {
     connection: MySqlConnection,
     place: Arc<str>,
+    /// See [`ask_in_time`](Self::ask_in_time).
+    patience: Duration,
     /// A server may be at its limit of prepared statements, and a proxy may have none.
     prepares: bool,
 }
@@ -95,7 +97,9 @@ impl Wire {
     pub(super) async fn connect(address: &Address) -> Result<Self, Error> {
         let place = Arc::clone(&address.place);
         match timeout(address.connect_timeout, address.driver.connect()).await {
-            Ok(Ok(connection)) => Ok(Self { connection, place, prepares: true }),
+            Ok(Ok(connection)) => {
+                Ok(Self { connection, place, patience: address.connect_timeout, prepares: true })
+            }
             Ok(Err(e)) => Err(errors::from_driver(&place, e)),
             Err(e) => Err(errors::gone(&place, "no answer from the server").with_source(e)),
         }
@@ -120,6 +124,19 @@ impl Wire {
         };
         let results = raw_sql(AssertSqlSafe(request.into_text())).fetch_many(&mut self.connection);
         read(&self.place, results).await
+    }
+
+    /// The same before there is a session that looks at the clock: an answer may take so many times as long
+    /// as connecting.
+    pub(super) async fn ask_in_time(&mut self, sql: String, times: u32) -> Result<Answer, Error> {
+        let patience = self.patience.saturating_mul(times);
+        match timeout(patience, self.ask(sql)).await {
+            Ok(answer) => answer,
+            Err(e) => {
+                let what = "no answer in time from the server";
+                Err(errors::gone(&self.place, what).with_source(e))
+            }
+        }
     }
 
     /// Ends the session in good order; to be called with nothing under way (D1).

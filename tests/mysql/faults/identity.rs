@@ -17,10 +17,14 @@ use super::room::{
     SLACK, connect, holder_id, kill_all, millis, must_be_held, must_be_lost, soon, tcp_url,
     until_waiters, waiter_id, within,
 };
-use crate::server::{Kind, Server};
+use crate::{
+    proxy::{Proxy, Target},
+    server::{Kind, Server},
+};
 
 at_once! { other_servers:
     nobody_locks_on_two_servers_at_once
+    nobody_locks_on_two_servers_that_are_called_the_same
     a_failover_is_a_loss
     a_wait_is_not_stopped_on_the_wrong_server
 }
@@ -34,9 +38,13 @@ struct Switch {
 
 impl Switch {
     fn start(target: &Server) -> Self {
+        Self::to_port(target.port())
+    }
+
+    fn to_port(target: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let target = Arc::new(AtomicU16::new(target.port()));
+        let target = Arc::new(AtomicU16::new(target));
         let present = Arc::clone(&target);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -100,6 +108,25 @@ async fn nobody_locks_on_two_servers_at_once() {
         must_be_held(theirs).await;
         must_be_held(moved).await;
     }
+}
+
+/// As two are in containers, for MariaDB; it is asked for more than that.
+async fn nobody_locks_on_two_servers_that_are_called_the_same() {
+    let servers = [(); 2].map(|()| Server::start_without_network(Kind::mariadb()));
+    let uid = "SELECT CONCAT(@@server_uid, @@port)";
+    let [first, second] = [servers[0].scalar::<String>(uid), servers[1].scalar(uid)];
+    assert_eq!(first.await, second.await);
+    let networks = servers.each_ref().map(|server| Proxy::start(Target::Socket(server.socket())));
+    let switch = Switch::to_port(networks[0].port());
+    let options = "ttl=30&heartbeat=250ms&locks_per_session=1&connect_timeout=1";
+    let locks = connect(tcp_url(switch.port, options)).await;
+    let lease = locks.lock_named("a").await.unwrap();
+    switch.target.store(networks[1].port(), Ordering::SeqCst);
+    let error = locks.try_lock_named("b").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(error.to_string().contains("another server"), "{error}");
+    assert!(servers[1].is_clean(&[b"a", b"b"]).await);
+    must_be_held(lease).await;
 }
 
 /// A server that is replaced under a lease: its holder is told, and the new one's lock is another.

@@ -104,6 +104,31 @@ async fn a_dead_server_costs_its_names_and_no_others() {
     cluster.until_closed().await;
 }
 
+/// Several names at once, of which one cannot be had: none is held.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_names_with_one_on_a_dead_server_leave_nothing() {
+    let cluster = Cluster::own(3).await;
+    let options = "&ttl=6&heartbeat=250ms&connect_timeout=1";
+    let early = connect(cluster.url(1, &ALL, options)).await;
+    cluster.servers[1].kill();
+    let late = connect(cluster.url(1, &ALL, options)).await;
+    let names: Vec<_> = (0..12).map(|i| cluster.name(i)).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    assert!(ALL.iter().all(|server| names.iter().any(|name| cluster.home(&ALL, name) == *server)));
+    for locks in [&early, &late] {
+        let error = locks.lock_all(names.clone()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        cluster.until_clean(&names).await;
+        for name in names.iter().filter(|name| cluster.home(&ALL, name) != 1) {
+            drop(locks.lock_named(*name).timeout(SOON).await.unwrap());
+        }
+        let some = names.iter().copied().filter(|name| cluster.home(&ALL, name) != 1);
+        let leases = locks.lock_all(some).timeout(SOON).await.unwrap();
+        leases.ensure_held().await.unwrap();
+        assert_eq!(leases.release().await.unwrap(), Released::Released);
+    }
+}
+
 /// A server that comes later is looked at as at the beginning.
 #[tokio::test]
 async fn a_server_that_has_lost_its_table_gets_it_back() {

@@ -157,6 +157,44 @@ async fn a_release_a_question_and_a_look() {
     .await;
 }
 
+/// A beginning that is dropped is one that has broken off: anybody may go on with it, and with the generation
+/// before.
+#[tokio::test]
+async fn a_beginning() {
+    for [before, generation] in [[0, 1], [1, 2]] {
+        let mut k = 1;
+        loop {
+            let cluster = Cluster::shared().await;
+            let url = |generation| match generation {
+                1 => cluster.url(1, &[0, 1], "&fencing=off"),
+                _ => cluster.change(2, &[0, 1, 2], &[0, 1], "&fencing=off"),
+            };
+            let name = cluster.name("begun");
+            let one = if before == 0 { None } else { Some(connect(url(before)).await) };
+            let point = Point(k, How::Parked);
+            let dropped = point.drops(Locks::connect(url(generation)), async || {}).await;
+            if let Some(one) = one {
+                let lease = one.lock_named(&*name).timeout(SOON).await.unwrap();
+                lease.ensure_held().await.unwrap();
+                drop(lease);
+                drop(connect(url(before)).await);
+            }
+            let next = connect(url(generation)).await;
+            let lease = next.lock_named(&*name).timeout(SOON).await.unwrap();
+            assert_eq!(lease.release().await.unwrap(), Released::Released, "{point:?}");
+            assert_eq!(cluster.row(0, "telling").await.as_deref(), Some(""), "{point:?}");
+            drop(next);
+            cluster.until_closed().await;
+            if !dropped {
+                break;
+            }
+            k += 1;
+        }
+        println!("generation {generation}: {} points", k - 1);
+        assert!(k > 10, "only {} points", k - 1);
+    }
+}
+
 #[tokio::test]
 async fn a_connect() {
     each_point(5, async |case, point| {

@@ -24,6 +24,10 @@ at_once! { generations_begin:
     a_generation_may_be_left_out
     who_comes_between_waits_as_well
     a_server_that_is_gone_has_to_be_named
+    a_server_that_dies_while_it_is_waited_costs_its_names_only
+    closing_does_not_wait_for_a_generation
+    a_row_that_was_set_back_is_told_again
+    a_server_that_is_read_only_cannot_be_told
 }
 
 /// A name that moves to the new server.
@@ -306,4 +310,104 @@ async fn a_server_that_is_gone_has_to_be_named() {
     let three = connect(cluster.url(3, &[0, 1], OPTIONS)).await;
     let lease = three.lock_named(&*moves).timeout(SOON).await.unwrap();
     assert_eq!(lease.release().await.unwrap(), Released::Released);
+}
+
+/// All have been told when it dies, and those that it has told are out in time.
+async fn a_server_that_dies_while_it_is_waited_costs_its_names_only() {
+    let cluster = Cluster::own(3).await;
+    let one = connect(cluster.url(1, &THREE, OPTIONS)).await;
+    let names = THREE.map(|server| cluster.name_on(&THREE, server, "dies"));
+    let mut tokens = Vec::new();
+    for name in &names {
+        let lease = one.lock_named(&**name).await.unwrap();
+        tokens.push(lease.fencing_token().unwrap());
+        drop(lease);
+    }
+    drop(one);
+    let three = connect(cluster.url(3, &THREE, OPTIONS)).await;
+    assert!(three.capability().warnings.iter().any(|warning| warning.contains("generation 3")));
+    cluster.servers[1].kill();
+    for i in [0, 2] {
+        let lease = three.lock_named(&*names[i]).timeout(SOON).await.unwrap();
+        assert!(lease.fencing_token().unwrap() > tokens[i]);
+        assert_eq!(lease.release().await.unwrap(), Released::Released);
+    }
+    let error = three.lock_named(&*names[1]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    // Who comes now need not wait, nor when it is back.
+    for server in [0, 1] {
+        let again = connect(cluster.url(3, &THREE, OPTIONS)).await;
+        drop(again.try_lock_named(&*names[server]).await.unwrap());
+        if server == 0 {
+            cluster.servers[1].restart();
+        }
+    }
+    let lease = three.lock_named(&*names[1]).timeout(SOON).await.unwrap();
+    assert!(lease.fencing_token().unwrap() > tokens[1]);
+    assert_eq!(lease.release().await.unwrap(), Released::Released);
+}
+
+async fn closing_does_not_wait_for_a_generation() {
+    let cluster = Cluster::shared().await;
+    drop(connect(cluster.url(1, &THREE, "&ttl=600")).await);
+    let three = connect(cluster.url(3, &THREE, OPTIONS)).await;
+    let waiting = tokio::spawn(three.lock_named(cluster.name("never")).into_future());
+    let dropped = tokio::time::timeout(
+        Duration::from_millis(100),
+        three.lock_named(cluster.name("dropped")).into_future(),
+    );
+    assert!(dropped.await.is_err(), "it waits for ten minutes");
+    waiting.abort();
+    assert!(waiting.await.is_err());
+    tokio::time::timeout(SOON, three.close()).await.expect("it closes");
+    cluster.until_closed().await;
+    // Nor does one that is dropped go on.
+    drop(connect(cluster.url(3, &THREE, OPTIONS)).await);
+    cluster.until_closed().await;
+    assert!(cluster.row(0, "telling").await.is_some_and(|telling| !telling.is_empty()));
+}
+
+/// A server's table comes back from a backup, with the generation of that time.
+async fn a_row_that_was_set_back_is_told_again() {
+    let cluster = Cluster::shared().await;
+    let table = format!("{}.keyward_shards", cluster.database());
+    drop(connect(cluster.url(1, &THREE, OPTIONS)).await);
+    let backup = format!("CREATE TABLE {}.old AS SELECT * FROM {table}", cluster.database());
+    cluster.servers[0].query(&backup).await;
+    let three = connect(cluster.url(3, &THREE, OPTIONS)).await;
+    let name = cluster.name_on(&THREE, 0, "back");
+    let lease = three.lock_named(&*name).timeout(SOON).await.unwrap();
+    let back = format!("REPLACE INTO {table} SELECT * FROM {}.old", cluster.database());
+    cluster.servers[0].query(&back).await;
+    let reason = tokio::time::timeout(SOON, lease.lost()).await.expect("it is told");
+    assert_eq!(reason, LossReason::Closed);
+    drop(lease);
+    let error = three.lock_named(&*name).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    // One of generation 1 finds what others say, and is refused.
+    assert_eq!(refused(cluster.url(1, &THREE, OPTIONS)).await.kind(), ErrorKind::Unsupported);
+    let again = connect(cluster.url(3, &THREE, OPTIONS)).await;
+    assert_eq!(cluster.row(0, "generation").await.as_deref(), Some("3"));
+    drop(again.lock_named(&*name).timeout(SOON).await.unwrap());
+    drop(three.lock_named(&*name).timeout(SOON).await.unwrap());
+}
+
+async fn a_server_that_is_read_only_cannot_be_told() {
+    let cluster = Cluster::own(2).await;
+    drop(connect(cluster.url(1, &[0, 1], OPTIONS)).await);
+    cluster.servers[1].query("SET GLOBAL read_only = 1").await;
+    let one = connect(cluster.url(1, &[0, 1], OPTIONS)).await;
+    let warnings = one.capability().warnings;
+    assert!(warnings.iter().any(|warning| warning.contains("read-only")), "{warnings:?}");
+    drop(one.lock_named(cluster.name_on(&[0, 1], 0, "other")).await.unwrap());
+    let name = cluster.name_on(&[0, 1], 1, "read-only");
+    let error = one.lock_named(&*name).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    let error = refused(cluster.change(2, &[0], &[0, 1], OPTIONS)).await;
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains(&cluster.place(1)), "{error}");
+    assert_eq!(cluster.row(0, "generation").await.as_deref(), Some("1"), "nobody is told of it");
+    cluster.servers[1].query("SET GLOBAL read_only = 0").await;
+    drop(one.lock_named(&*name).await.unwrap());
+    drop(connect(cluster.change(2, &[0], &[0, 1], OPTIONS)).await);
 }

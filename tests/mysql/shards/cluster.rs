@@ -102,13 +102,9 @@ impl Cluster {
 
     /// The server on which a name is at home.
     pub(crate) fn home(&self, members: &[usize], name: &str) -> usize {
-        let weight = |&server: &usize| {
-            let place = self.place(server);
-            let hash: [u8; 32] =
-                Sha256::digest([place.as_bytes(), b"\0", name.as_bytes()].concat()).into();
-            (hash[..8].to_owned(), place)
-        };
-        members.iter().copied().max_by_key(weight).unwrap()
+        let places: Vec<_> = members.iter().map(|&server| self.place(server)).collect();
+        let home = home_among(&places, name);
+        members[places.iter().position(|place| *place == home).unwrap()]
     }
 
     /// A name of which something is true.
@@ -173,6 +169,16 @@ impl Cluster {
     pub(crate) async fn outsider(&self, server: usize) -> crate::clients::Outsider {
         crate::clients::Outsider::new(&self.servers[server]).await
     }
+}
+
+/// The address among these at which a name is at home.
+pub(crate) fn home_among(places: &[String], name: &str) -> String {
+    let weight = |place: &&String| {
+        let hash: [u8; 32] =
+            Sha256::digest([place.as_bytes(), b"\0", name.as_bytes()].concat()).into();
+        (hash[..8].to_owned(), (*place).clone())
+    };
+    places.iter().max_by_key(weight).unwrap().clone()
 }
 
 pub(crate) async fn connect(url: impl AsRef<str>) -> Locks {

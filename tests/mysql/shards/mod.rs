@@ -5,9 +5,14 @@
 
 mod agree;
 mod apart;
+mod backups;
 mod cancels;
 mod change;
 mod cluster;
+mod frozen;
+mod networks;
+mod races;
+mod recipe;
 mod rolling;
 mod tokens;
 mod twins;

@@ -52,3 +52,43 @@ async fn they_grow_from_server_to_server() {
     }
     println!("{last:?}");
 }
+
+/// What it has counted died with it.
+#[tokio::test]
+async fn they_grow_beyond_those_of_a_server_that_is_gone() {
+    let cluster = Cluster::own(3).await;
+    let name = cluster.name_on(&THREE, 2, "gone");
+    let one = connect(cluster.url(1, &THREE, OPTIONS)).await;
+    let mut last = 0;
+    for _ in 0..50 {
+        last = token(&one, &name).await;
+    }
+    drop(one);
+    cluster.servers[2].kill();
+    let gone = format!("{OPTIONS}&gone={}", cluster.list(&[2]));
+    let two = connect(cluster.change(2, &[0, 1], &THREE, &gone)).await;
+    let next = token(&two, &name).await;
+    println!("{next} after {last}");
+    assert!(next > last, "{next} after {last}");
+    let three = connect(cluster.url(3, &[0, 1], OPTIONS)).await;
+    assert!(token(&three, &name).await > next);
+}
+
+/// Nor does anybody know what a server had counted that has lost its tables.
+#[tokio::test]
+async fn they_grow_beyond_those_of_a_server_that_has_lost_all() {
+    let cluster = Cluster::shared().await;
+    let name = cluster.name_on(&THREE, 2, "lost");
+    let one = connect(cluster.url(1, &THREE, OPTIONS)).await;
+    let mut last = 0;
+    for _ in 0..50 {
+        last = token(&one, &name).await;
+    }
+    drop(one);
+    let database = cluster.database();
+    let forget = format!("DROP TABLE {database}.keyward_shards, {database}.keyward_fence");
+    cluster.servers[2].query(&forget).await;
+    let next = token(&connect(cluster.url(1, &THREE, OPTIONS)).await, &name).await;
+    println!("{next} after {last}");
+    assert!(next > last, "{next} after {last}");
+}

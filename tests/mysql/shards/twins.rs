@@ -1,11 +1,12 @@
 //! A name that is locked on two servers is one hold: lost with either, given back on both.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use keyward::{ErrorKind, LeaseState, LossReason, Released};
+use sqlx::{AssertSqlSafe, raw_sql};
 
 use super::cluster::{Cluster, connect};
-use crate::clients::SOON;
+use crate::{clients::SOON, server::hex};
 
 const BEFORE: [usize; 2] = [0, 1];
 const AFTER: [usize; 2] = [1, 2];
@@ -115,6 +116,39 @@ async fn a_wait_outlives_the_loss_of_its_first_half() {
     cluster.until_clean(&[&name]).await;
 }
 
+/// Losses that are long apart are not one failure that goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_wait_outlives_as_many_losses_as_there_are() {
+    let cluster = Cluster::shared().await;
+    let locks = connect(changing(&cluster, OPTIONS).await).await;
+    let name = moving(&cluster, "long");
+    let first = if cluster.place(0) < cluster.place(2) { 0 } else { 2 };
+    let mut outsider = cluster.outsider(2 - first).await;
+    outsider.take(&name).await;
+    let waiting = tokio::spawn(locks.lock_named(&*name).into_future());
+    let (server, other) = (&cluster.servers[first], &cluster.servers[2 - first]);
+    let mut last = None;
+    for _ in 0..3 {
+        crate::session::until("the first one", async || {
+            server.holder(name.as_bytes()).await.is_some_and(|holder| Some(holder) != last)
+        })
+        .await;
+        crate::session::until_waiting(other, &name).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await; // more than connecting may take
+        last = server.holder(name.as_bytes()).await;
+        server.kill_connection(last.expect("it is held")).await;
+    }
+    crate::session::until("the first one again", async || {
+        server.holder(name.as_bytes()).await.is_some_and(|holder| Some(holder) != last)
+    })
+    .await;
+    outsider.free(&name).await;
+    let lease = tokio::time::timeout(SOON, waiting).await.expect("it").unwrap().unwrap();
+    lease.ensure_held().await.unwrap();
+    assert_eq!(lease.release().await.unwrap(), Released::Released);
+    cluster.until_clean(&[&name]).await;
+}
+
 /// The tasks of one process pass it on, both halves and its tokens.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_passed_on() {
@@ -139,4 +173,41 @@ async fn it_is_passed_on() {
     cluster.outsider(2).await.take(&name).await;
     let error = locks.try_lock_named(&*name).await;
     assert!(error.is_ok() || error.is_err_and(|e| e.kind() == ErrorKind::WouldBlock));
+}
+
+/// One of its sessions is killed before it is passed on: whoever has passed it on had lost it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_killed_and_passed_on_was_lost() {
+    let cluster = Cluster::shared().await;
+    let options = "&ttl=30&heartbeat=15s&fencing=off";
+    let locks = connect(changing(&cluster, options).await).await;
+    let name = moving(&cluster, "killed");
+    let holder = format!("CAST(IS_USED_LOCK(X'{}') AS UNSIGNED)", hex(name.as_bytes()));
+    for i in [0, 2] {
+        let server = &cluster.servers[i];
+        let mut admin = server.connect().await;
+        let (mut killed, mut passed_on) = (0, 0);
+        // It is passed on within a few milliseconds or not at all.
+        while passed_on < 3 {
+            assert!(killed < 1000, "{passed_on} of {killed} were passed on");
+            let lease = locks.lock_named(&*name).await.unwrap();
+            let id = server.holder(name.as_bytes()).await.unwrap();
+            lease.release().await.unwrap();
+            let lease = locks.lock_named(&*name).await.unwrap();
+            let mut next = pin!(locks.lock_named(&*name).into_future());
+            assert!(futures::poll!(next.as_mut()).is_pending());
+            let kill = AssertSqlSafe(format!("KILL CONNECTION {id}"));
+            if raw_sql(kill).execute(&mut admin).await.is_ok() {
+                let gone = format!("SELECT IFNULL({holder} = {id}, 0)");
+                let gone = || sqlx::query_scalar::<_, i64>(AssertSqlSafe(gone.clone()));
+                while gone().fetch_one(&mut admin).await.unwrap() == 1 {}
+            }
+            killed += 1;
+            let (released, next) = tokio::join!(lease.release(), tokio::time::timeout(SOON, next));
+            assert_eq!(released.unwrap(), Released::WasLost);
+            passed_on += u32::from(next.unwrap().unwrap().ensure_held().await.is_err());
+        }
+        println!("server {i}: {passed_on} of {killed} were passed on");
+    }
+    cluster.until_clean(&[&name]).await;
 }

@@ -56,6 +56,12 @@ impl Server {
         Self::start_within(kind, &[], options)
     }
 
+    /// With a socket and nothing else. MariaDB makes what it calls itself of the network card and the port, so
+    /// that all such ones of a machine are called the same.
+    pub(crate) fn start_without_network(kind: &Kind) -> Self {
+        Self::start_within(kind, &["sh", "-c", "exec \"$@\" --skip-networking", "sh"], &[])
+    }
+
     /// By a command that becomes the server, such as `env NAME=value`.
     pub(crate) fn start_within(kind: &Kind, wrap: &[&str], options: &[&str]) -> Self {
         let dir = new_dir();
