@@ -54,9 +54,9 @@ pub(crate) fn threads() -> u64 {
     status(std::process::id(), "Threads")
 }
 
-/// In KiB.
+/// In KiB; without what is mapped from files, such as code that has not run before.
 pub(crate) fn resident() -> u64 {
-    status(std::process::id(), "VmRSS")
+    status(std::process::id(), "RssAnon")
 }
 
 /// Gives back to the kernel what is allocated no more.

@@ -86,7 +86,7 @@ impl Sample {
         trim();
         Self {
             live: live().saturating_sub(judge.weight()),
-            resident: resident(),
+            resident: resident().saturating_sub(judge.weight() as u64 / 1024),
             descriptors: descriptors(),
             threads: threads(),
         }
