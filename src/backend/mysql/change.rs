@@ -24,7 +24,7 @@
 //! * **C6** *Settled* is a row whose list is empty: all servers had been told of its generation then, and the
 //!   time of C3 has passed. Who finds such a row, of his generation or the next one, and none that is older,
 //!   may begin at once, and a server that is down has been told; one without a row has lost it, and gets it
-//!   back.
+//!   back. Lists in other rows, of that generation or earlier ones, are over too.
 //! * **C6a** Who finds that the next generation has begun and is not settled, and none of his own that is,
 //!   waits himself until everybody has been told and the time has passed. What was there before ours may
 //!   not be known any more, so that also generations 1 and 2 wait then, which need not otherwise.
@@ -213,9 +213,15 @@ async fn whom_to_tell(
 ) -> Result<Vec<Place>, Error> {
     loop {
         let mut told = layout.servers();
+        // A list is over with any row that proves it: who has settled may have died before he came to the others.
+        let settled = rows(found).filter(|(_, row)| row.is_settled());
+        let settled = settled.map(|(_, row)| row.layout.generation).max();
         for (_, row) in rows(found) {
-            if row.layout.generation < layout.generation || !row.is_settled() {
+            let is_over = settled >= Some(row.layout.generation);
+            if row.layout.generation < layout.generation || !is_over {
                 told.extend(row.layout.servers());
+            }
+            if !is_over {
                 told.extend(row.telling.iter().cloned());
             }
         }

@@ -21,6 +21,7 @@ at_once! { generations_begin:
     a_holder_that_is_cut_off_later_has_ended_as_well
     a_waiter_of_an_old_generation_is_granted_nothing
     a_beginning_that_broke_off_is_brought_to_its_end
+    a_list_that_was_left_behind_is_over
     a_generation_may_be_left_out
     who_comes_between_waits_as_well
     a_server_that_is_gone_has_to_be_named
@@ -239,6 +240,24 @@ async fn a_beginning_that_broke_off_is_brought_to_its_end() {
     for server in [0, 1, 2] {
         assert_eq!(cluster.row(server, "telling").await.as_deref(), Some(""));
     }
+}
+
+/// Who has settled a generation dies before he has come to all rows; a server that is still listed there has
+/// left since, and nobody misses it.
+async fn a_list_that_was_left_behind_is_over() {
+    let cluster = Cluster::own(3).await;
+    drop(connect(cluster.url(1, &THREE, OPTIONS)).await);
+    drop(connect(cluster.change(2, &[0, 1], &THREE, OPTIONS)).await);
+    let three = connect(cluster.url(3, &[0, 1], OPTIONS)).await;
+    let name = cluster.name("left");
+    drop(three.lock_named(&*name).timeout(SOON).await.unwrap());
+    let list = THREE.map(|server| cluster.place(server)).join(",");
+    let update = format!("UPDATE {}.keyward_shards SET telling = '{list}'", cluster.database());
+    cluster.servers[1].query(&update).await;
+    cluster.servers[2].kill();
+    let four = connect(cluster.url(4, &[0, 1], OPTIONS)).await;
+    drop(four.lock_named(&*name).timeout(SOON).await.unwrap());
+    assert_eq!(cluster.row(1, "generation").await.as_deref(), Some("4"));
 }
 
 /// Two generations on at once: everybody before is out.
