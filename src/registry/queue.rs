@@ -171,10 +171,9 @@ impl Queue {
         self.shares += 1;
     }
 
-    /// Gives a share back; `grant` must follow (Q4). True if nobody holds the key now.
-    pub(super) const fn give_back(&mut self) -> bool {
+    /// Gives a share back; `grant` must follow (Q4).
+    pub(super) const fn give_back(&mut self) {
         self.shares = if self.shares == Self::EXCLUSIVE { 0 } else { self.shares - 1 };
-        self.shares == 0
     }
 
     /// # Safety
