@@ -117,6 +117,7 @@ fn steady_state() {
     large_keys();
     threads();
     registries();
+    forgotten();
 }
 
 /// A buffer of up to 256 bytes is kept for the next name, a longer one is not.
@@ -163,6 +164,21 @@ fn threads() {
     };
     use_both();
     assert_eq!(count(use_both).1, 0);
+}
+
+/// Who is forgotten in a queue keeps his key, and not the registry.
+fn forgotten() {
+    let (_, bytes, ()) = count(|| {
+        let names = LockRegistry::<u64>::new();
+        let guard = ready(names.lock_named(&1));
+        let mut wait = Box::pin(names.lock_named(&1));
+        let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+        assert!(wait.as_mut().poll(&mut cx).is_pending());
+        std::mem::forget(wait);
+        drop(names);
+        drop(guard);
+    });
+    assert!(bytes < 2_000, "{bytes} bytes of it are left");
 }
 
 /// What a registry has is freed with its last handle, or with its last guard.

@@ -1,6 +1,7 @@
 //! A loss is told in every way there is, and they agree.
 
 use std::{
+    future::IntoFuture,
     pin::pin,
     sync::{
         Arc, Mutex,
@@ -16,7 +17,11 @@ use tokio::time::Instant;
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
 use tokio_util::sync::CancellationToken;
 
-use crate::{by_hand, now, scripted::Scripted, support::warnings::two_subscribers};
+use crate::{
+    by_hand, now, paused,
+    scripted::{Script, Scripted},
+    support::warnings::two_subscribers,
+};
 
 const CLOSED: LeaseState = LeaseState::Lost(LossReason::Closed);
 
@@ -179,6 +184,97 @@ fn the_log_comes_after_the_news() {
     assert_eq!(seen.recv().unwrap(), (true, [true, true]), "who is told of a loss together");
     assert!(readers.iter().all(|lease| lease.state() == CLOSED));
     assert!(tokens.iter().all(CancellationToken::is_cancelled));
+}
+
+/// Leases that share a hold are told of its loss as long as they live, and each is logged once.
+#[test]
+fn of_those_who_share_a_hold_whoever_has_it_still_is_told_once() {
+    two_subscribers();
+    let backend = Scripted::new(Script { admits_readers: true, ..Script::default() });
+    let locks = backend.locks();
+    let reads = || now(locks.lock_named("a").shared()).unwrap();
+    let (first, second) = (reads(), reads());
+    let over = first.lost();
+    drop(first);
+    let third = reads();
+    assert_eq!(backend.counts().acquires, 1, "they share it");
+    let listen = [second.lost(), third.lost()];
+    let signal = backend.signal();
+    let warnings = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&warnings);
+    let subscriber = AtWarnings(move || {
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    tracing::subscriber::with_default(subscriber, || {
+        signal.lose(LossReason::Expired);
+        signal.lose(LossReason::Removed);
+        let late = reads().lost();
+        assert_eq!(late.now_or_never(), Some(LossReason::Expired));
+    });
+    assert_eq!(warnings.load(Ordering::SeqCst), 3);
+    signal.suspend();
+    signal.resume();
+    for lease in [&second, &third] {
+        assert_eq!(lease.state(), LeaseState::Lost(LossReason::Expired), "for ever");
+    }
+    for lost in listen {
+        assert_eq!(lost.now_or_never(), Some(LossReason::Expired));
+    }
+    assert_eq!(signal.state(), LeaseState::Lost(LossReason::Expired));
+    assert_eq!(over.now_or_never(), None, "released before");
+}
+
+/// A store may not know what its backend has found out.
+#[test]
+fn a_release_says_what_has_been_told_meanwhile() {
+    let backend = Scripted::default();
+    let lease = now(backend.locks().lock_named("a")).unwrap();
+    let releasing = Arc::clone(&backend.store().releasing);
+    let stops = releasing.try_write().unwrap();
+    let _listens = lease.lost();
+    let mut release = task::spawn(lease.release());
+    assert_pending!(release.poll());
+    backend.signal().lose(LossReason::Expired);
+    drop(stops);
+    assert_eq!(assert_ready_ok!(release.poll()), Released::WasLost);
+}
+
+#[test]
+fn reasons_have_words_of_their_own() {
+    use LossReason::{Closed, Expired, NotOwner, Removed, Superseded};
+    let words = [Closed, Expired, NotOwner, Removed, Superseded].map(|it| it.to_string());
+    for (i, word) in words.iter().enumerate() {
+        assert!(!word.is_empty() && !words[..i].contains(word), "{words:?}");
+    }
+}
+
+/// Who has locked the first of them meets nobody on the way to the others.
+#[test]
+fn several_are_released_the_last_one_first() {
+    struct Note(&'static str, Arc<Mutex<Vec<&'static str>>>);
+    impl Wake for Note {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().unwrap().push(self.0);
+        }
+    }
+    let runtime = paused();
+    let _inside = runtime.enter();
+    let locks = Locks::builder().backend(MemoryBackend::new());
+    let none = locks.lock_all(Vec::<String>::new()).into_future().now_or_never().unwrap().unwrap();
+    assert!(none.is_empty());
+    let all = locks.lock_all(["b", "c", "a"]).into_future().now_or_never().unwrap().unwrap();
+    assert!(!all.is_empty());
+    let woken = Arc::new(Mutex::new(Vec::new()));
+    let mut waits = ["a", "b", "c"].map(|name| {
+        let mut wait = Box::pin(locks.lock_named(name).into_future());
+        let waker = Waker::from(Arc::new(Note(name, Arc::clone(&woken))));
+        assert_pending!(wait.as_mut().poll(&mut Context::from_waker(&waker)));
+        woken.lock().unwrap().clear();
+        wait
+    });
+    drop(all);
+    assert_eq!(*woken.lock().unwrap(), ["c", "b", "a"]);
+    waits.iter_mut().for_each(|wait| drop(wait.as_mut().now_or_never().unwrap().unwrap()));
 }
 
 #[test]

@@ -19,6 +19,7 @@ fn keys_are_sorted_and_taken_once() {
     assert!(!all.is_empty());
     assert!(all.names().eq(["a", "b", "c"]));
     assert_eq!(names.len(), 3);
+    assert!(!names.is_empty());
     assert_eq!(format!("{all:?}"), r#"NamedGuards(["a", "b", "c"])"#);
     drop(all);
     assert!(names.is_empty());

@@ -39,6 +39,8 @@ pub(crate) struct Store {
     pub(crate) releasing: Arc<RwLock<()>>,
     /// The exclusive holds that have not been freed, by name.
     holds: Mutex<HashMap<Vec<u8>, Arc<Mutex<Inside>>>>,
+    /// Of the last hold that was granted.
+    signal: Mutex<LossSignal>,
 }
 
 /// What it does.
@@ -113,6 +115,11 @@ impl Scripted {
         hold.guard.take().is_some()
     }
 
+    /// Of whoever was the last to be granted anything: to tell of what the store does not know.
+    pub(crate) fn signal(&self) -> LossSignal {
+        self.0.signal.lock().unwrap().clone()
+    }
+
     fn asked(&self, name: &LockName, request: Request) -> Option<InFlight> {
         let mut counts = self.0.counts.lock().unwrap();
         counts.acquires += 1;
@@ -185,6 +192,7 @@ impl Backend for Scripted {
         let Some(guard) = guard else { return Ok(None) };
         let token = (request.mode == Mode::Exclusive).then(next_token);
         let inside = Inside { guard: Some(guard), signal: LossSignal::new() };
+        *self.0.signal.lock().unwrap() = inside.signal.clone();
         let inside = Arc::new(Mutex::new(inside));
         if token.is_some() {
             self.0.holds.lock().unwrap().insert(key.to_vec(), Arc::clone(&inside));
