@@ -43,6 +43,9 @@ enum Verb {
     All,
     AllShared,
     AllTimeout,
+    AllDeadline,
+    AllTry,
+    TryShared,
     Release,
     /// With a wait of the same process behind it, and one of another.
     ReleaseQueued,
@@ -63,6 +66,22 @@ enum Verb {
     CloseBusy,
 }
 
+impl Verb {
+    fn is_shared(self) -> bool {
+        matches!(self, Self::Shared | Self::TryShared | Self::AllShared)
+    }
+
+    /// Whether what it asks for is waited for as long as others hold it, or it is not lost or done.
+    fn waits(self, held: Held) -> bool {
+        match self {
+            Self::Lock | Self::Shared | Self::Timeout | Self::Deadline | Self::All => held != Free,
+            Self::AllShared | Self::AllTimeout | Self::AllDeadline => held != Free,
+            Self::Lost | Self::AllLost | Self::Run | Self::RunAll | Self::CloseBusy => true,
+            _ => false,
+        }
+    }
+}
+
 use Held::{Far, Free, Near};
 
 const CASES: &[(&str, Verb, Held)] = &[
@@ -78,11 +97,15 @@ const CASES: &[(&str, Verb, Held)] = &[
     ("try_lock_named (free)", Verb::Try, Free),
     ("try_lock_named (held by a task)", Verb::Try, Near),
     ("try_lock_named (held elsewhere)", Verb::Try, Far),
+    ("try_lock_named.shared (held elsewhere)", Verb::TryShared, Far),
     ("lock_all (free)", Verb::All, Free),
     ("lock_all (held by tasks)", Verb::All, Near),
     ("lock_all (held elsewhere)", Verb::All, Far),
     ("lock_all.shared (held elsewhere)", Verb::AllShared, Far),
     ("lock_all.timeout (held elsewhere)", Verb::AllTimeout, Far),
+    ("lock_all.deadline (held elsewhere)", Verb::AllDeadline, Far),
+    ("lock_all.blocking(false) (free)", Verb::AllTry, Free),
+    ("lock_all.blocking(false) (held elsewhere)", Verb::AllTry, Far),
     ("Lease::release", Verb::Release, Free),
     ("Lease::release (with waits behind it)", Verb::ReleaseQueued, Free),
     ("Lease::release_after", Verb::ReleaseAfter, Free),
@@ -153,7 +176,8 @@ impl Place {
             Backend::File => stage.store().url(""),
             Backend::MySql(kind) => {
                 kind.shared().create_user(&id, "").await;
-                format!("{}&ttl=3&heartbeat=250ms", kind.shared().url_as(&id))
+                // A ttl that is longer than anybody is waited for here: it would free what is left behind.
+                format!("{}&ttl=60&heartbeat=250ms", kind.shared().url_as(&id))
             }
             Backend::Registry => panic!("not a store"),
         };
@@ -283,6 +307,14 @@ impl World for Busy {
                 drops(wait.deadline(tokio::time::Instant::now() + secs(60)).into_future())
             }
             Verb::Try => drops(locks.try_lock_named(&names[0]).into_future()),
+            Verb::TryShared => drops(locks.try_lock_named(&names[0]).shared().into_future()),
+            Verb::AllTry => drops(locks.lock_all(names).blocking(false).into_future()),
+            Verb::AllDeadline => drops(
+                locks
+                    .lock_all(names)
+                    .deadline(tokio::time::Instant::now() + secs(60))
+                    .into_future(),
+            ),
             Verb::All => drops(locks.lock_all(names).into_future()),
             Verb::AllShared => drops(locks.lock_all(names).shared().into_future()),
             Verb::AllTimeout => drops(locks.lock_all(names).timeout(secs(60)).into_future()),
@@ -433,7 +465,9 @@ impl World for Busy {
 /// One operation, at all its points.
 async fn one(stage: Arc<Stage>, name: &'static str, verb: Verb, held: Held) -> usize {
     let place = Place::new(&stage, verb, held).await;
-    explore(&stage, name, || Arc::clone(&place).world()).await
+    let points = explore(&stage, name, || Arc::clone(&place).world()).await;
+    stage.check(points > 0 || !verb.waits(held), || format!("{name} has no await point"));
+    points
 }
 
 pub(crate) async fn every_point(stage: Arc<Stage>) {
@@ -445,9 +479,7 @@ pub(crate) async fn every_point(stage: Arc<Stage>) {
     let shares = warm.connect().await.capability().shared;
     for _ in 0..stage.runs {
         stage.outcome().table.clear();
-        let cases = CASES
-            .iter()
-            .filter(|(_, verb, _)| shares || !matches!(verb, Verb::Shared | Verb::AllShared));
+        let cases = CASES.iter().filter(|(_, verb, _)| shares || !verb.is_shared());
         let found = cases.map(|&(name, verb, held)| one(Arc::clone(&stage), name, verb, held));
         let found: Vec<usize> =
             stream::iter(found.collect::<Vec<_>>()).buffered(24).collect().await;

@@ -163,6 +163,11 @@ pub(crate) async fn explore<W: World + Send, F: Future<Output = W> + Send>(
                 break;
             }
             points = points.max(k);
+            // What comes after that is not tried.
+            if k == MOST {
+                violations += 1;
+                stage.violation(format!("{name}, {how:?}: more than {MOST} points"));
+            }
         }
     }
     let label = stage.backend.label();
