@@ -17,6 +17,7 @@
 
 pub(crate) mod keys;
 pub(crate) mod leases;
+mod operations;
 
 use std::{
     pin::Pin,
