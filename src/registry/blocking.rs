@@ -3,6 +3,7 @@
 //! Each blocks the thread that calls it, and nothing else: it queues like everybody else, and needs no
 //! runtime, also where there is a limit. Within a runtime it panics, since the thread that it would
 //! block may be the one that has to release the key.
+#![forbid(unsafe_code)]
 
 use std::{
     future::Future,

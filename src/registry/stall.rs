@@ -7,6 +7,7 @@
 //! test's paused clock, and there may be no runtime.
 //!
 //! In release builds, and in models, every type here is empty and every function does nothing.
+#![forbid(unsafe_code)]
 
 pub(super) use imp::{Holder, Origin, Watch};
 

@@ -33,10 +33,10 @@ fn small(stage: &Stage, options: &str) -> Store {
 /// A name that is new there is refused, as what it is; what has its room goes on; and nothing is left.
 async fn full(stage: &Stage, store: &Store, fill: fn(&Path), hint: &str) {
     let Store::File(dir) = store else { unreachable!("it is one") };
+    let files = open_files();
     let locks = store.connect("").await;
     Section::lock(stage, &locks, "old").await.release().await;
     let filler = dir.join("filler");
-    let mut files = 0;
     let run = async |i| {
         fill(&filler);
         let begun = Instant::now();
@@ -61,16 +61,17 @@ async fn full(stage: &Stage, store: &Store, fill: fn(&Path), hint: &str) {
     for i in 0..stage.runs {
         run(i).await;
         stage.ran();
-        // At first the descriptors of the queue are opened, and those of idle lock files.
-        if i == 0 {
-            files = open_files();
-        }
     }
-    let more = open_files().saturating_sub(files);
-    // At most 128 idle lock files and 64 of the queue are kept.
-    stage.check(more <= 192, || format!("{more} files more are open"));
     locks.close().await;
-    stage.judge(2 * stage.runs, false);
+    drop(locks);
+    // Idle lock files and the queue's were theirs; a thread may be on its way out.
+    let begun = Instant::now();
+    while open_files() > files && begun.elapsed() < SLACK {
+        tokio::time::sleep(millis(5)).await;
+    }
+    let left = open_files().saturating_sub(files);
+    stage.check(left == 0, || format!("{left} files are left open"));
+    stage.judge(2 * stage.runs, None);
 }
 
 pub(crate) async fn no_block(stage: Arc<Stage>) {
@@ -191,7 +192,7 @@ pub(crate) async fn replaced_while_waited_for(stage: Arc<Stage>) {
     stage.check(acts as usize > stage.runs / 4, || format!("only {acts} acts"));
     stage.note(format!("{acts} times removed, renamed or replaced"));
     stage.note(format!("{WORKERS} processes, on two filesystems"));
-    let (holds, waits) = stage.judge(stage.runs, false);
+    let (holds, waits) = stage.judge(stage.runs, None);
     stage.outcome().runs += holds;
     for wait in waits {
         stage.took("from asking to having", wait);
@@ -233,5 +234,5 @@ pub(crate) async fn replaced_while_held(stage: Arc<Stage>) {
         Store::File(room.dir()).until_clean(&name, millis(5000)).await;
     };
     stage.each(1, run).await;
-    stage.judge(2 * stage.runs, true);
+    stage.judge(2 * stage.runs, Some(SLACK));
 }

@@ -44,7 +44,7 @@ pub(crate) async fn holder_connection(stage: Arc<Stage>) {
         until_clean(server, &[&name], SLACK).await;
     };
     stage.each(1, run).await;
-    stage.judge(2 * stage.runs, true);
+    stage.judge(2 * stage.runs, Some(HEARTBEAT + SLACK));
 }
 
 /// It stops what the session does, and takes no lock away.
@@ -75,7 +75,7 @@ pub(crate) async fn holder_query(stage: Arc<Stage>) {
         until_clean(server, &[&name], SLACK).await;
     };
     stage.each(1, run).await;
-    stage.judge(stage.runs, false);
+    stage.judge(stage.runs, None);
 }
 
 async fn other_waiter(server: &Server, name: &str, than: u64) {
@@ -115,7 +115,7 @@ pub(crate) async fn waiter(stage: Arc<Stage>) {
         until_clean(server, &[&name], SLACK).await;
     };
     stage.each(1, run).await;
-    stage.judge(2 * stage.runs, false);
+    stage.judge(2 * stage.runs, None);
 }
 
 /// In memory, where a test can do so.
@@ -140,5 +140,5 @@ pub(crate) async fn memory_lost(stage: Arc<Stage>) {
         soon("the turn", wait).await.unwrap().unwrap().release().await;
     };
     stage.each(1, run).await;
-    stage.judge(2 * stage.runs, false);
+    stage.judge(2 * stage.runs, None);
 }

@@ -80,7 +80,7 @@ pub(crate) async fn descriptors(stage: Arc<Stage>) {
         }
     };
     stage.each(1, run).await;
-    stage.judge(4 * stage.runs, false);
+    stage.judge(4 * stage.runs, None);
 }
 
 /// Nothing in memory needs one.
@@ -107,7 +107,7 @@ pub(crate) async fn descriptors_in_memory(stage: Arc<Stage>) {
     stage.each(1, run).await;
     drop(limited);
     let holds = if matches!(stage.backend, Backend::Registry) { 0 } else { 2 * stage.runs };
-    stage.judge(holds, false);
+    stage.judge(holds, None);
 }
 
 /// Without a thread to wait in the kernel with, a wait polls; with one, the next wait waits there.
@@ -143,5 +143,5 @@ pub(crate) async fn threads(stage: Arc<Stage>) {
     };
     stage.each(1, run).await;
     as_user(0);
-    stage.judge(3 * stage.runs, false);
+    stage.judge(3 * stage.runs, None);
 }

@@ -66,10 +66,24 @@ impl Clock {
     }
 }
 
-async fn worker(stage: &Stage, clock: &Clock, monotonic: bool, options: &str) -> Worker {
+/// What libfaketime keeps in memory for each process, and leaves there if the process is killed. It goes with
+/// this: the process has opened it, and needs its name no more.
+struct Faked(u32);
+
+impl Drop for Faked {
+    fn drop(&mut self) {
+        for what in ["faketime_shm", "sem.faketime_sem"] {
+            drop(fs::remove_file(format!("/dev/shm/{what}_{}", self.0)));
+        }
+    }
+}
+
+async fn worker(stage: &Stage, clock: &Clock, monotonic: bool) -> (Worker, Faked) {
     let mut command = Command::new(env::current_exe().unwrap());
     command.envs(clock.environment(monotonic));
-    Worker::start_as(command, stage, &stage.url(options)).await
+    let worker = Worker::start_as(command, stage, &stage.url(OPTIONS)).await;
+    let faked = Faked(worker.id());
+    (worker, faked)
 }
 
 async fn wall(worker: &mut Worker) -> i64 {
@@ -82,8 +96,8 @@ pub(crate) async fn client_set(stage: Arc<Stage>) {
     let run = async |i: usize| {
         let clock = Clock::new(stage.path());
         let (held, wanted) = (name("held"), name("wanted"));
-        let mut holder = worker(&stage, &clock, false, OPTIONS).await;
-        let mut waiter = worker(&stage, &clock, false, OPTIONS).await;
+        let (mut holder, _faked) = worker(&stage, &clock, false).await;
+        let (mut waiter, _faked_too) = worker(&stage, &clock, false).await;
         let mine = Section::lock(&stage, &other, &wanted).await;
         holder.lock(&held).await;
         let before = wall(&mut holder).await;
@@ -117,7 +131,7 @@ pub(crate) async fn client_set(stage: Arc<Stage>) {
         next.release().await;
     };
     stage.each(1, run).await;
-    stage.judge(3 * stage.runs, false);
+    stage.judge(3 * stage.runs, None);
 }
 
 /// The same with the server's clock.
@@ -127,6 +141,7 @@ pub(crate) async fn server_set(stage: Arc<Stage>) {
     wrap.extend(clock.environment(false).into_iter().map(|(name, it)| format!("{name}={it}")));
     let wrap: Vec<_> = wrap.iter().map(String::as_str).collect();
     let server = Server::start_within(stage.kind(), &wrap, &[]);
+    let _faked = Faked(server.pid().as_raw_nonzero().get().unsigned_abs());
     let connect = async || Locks::connect(url(&server, OPTIONS)).await.unwrap();
     let (one, two) = (connect().await, connect().await);
     let clock_of = async || -> i64 { server.scalar("SELECT UNIX_TIMESTAMP()").await.unwrap() };
@@ -167,7 +182,7 @@ pub(crate) async fn server_set(stage: Arc<Stage>) {
         until_clean(&server, &[&name], SLACK).await;
     };
     stage.each(1, run).await;
-    stage.judge(2 * stage.runs, false);
+    stage.judge(2 * stage.runs, None);
     futures::join!(one.close(), two.close());
 }
 
@@ -180,7 +195,7 @@ pub(crate) async fn client_stands(stage: Arc<Stage>) {
         let clock = Clock::new(stage.path());
         let name = name("suspended");
         clock.set("+0 x0.05");
-        let mut holder = worker(&stage, &clock, true, OPTIONS).await;
+        let (mut holder, _faked) = worker(&stage, &clock, true).await;
         let begun = Instant::now();
         holder.lock(&name).await;
         if !is_server {
@@ -204,5 +219,5 @@ pub(crate) async fn client_stands(stage: Arc<Stage>) {
         next.release().await;
     };
     stage.each(1, run).await;
-    stage.judge(stage.runs, false);
+    stage.judge(stage.runs, None);
 }

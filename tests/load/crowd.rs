@@ -44,8 +44,12 @@ fn is_pending(wait: &mut Wait) -> bool {
     wait.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
-/// The order in which they had it.
-type Grants = Arc<Mutex<Vec<usize>>>;
+/// The order in which they had it, and when.
+type Grants = Arc<Mutex<Vec<(usize, Instant)>>>;
+
+/// For how long nobody has it while all want it, at most. A waiter whose wake-up is lost looks again by itself
+/// 5 s after it has asked, to warn: so nobody would wait for ever, and nothing else would show it.
+const STANDSTILL: Duration = Duration::from_secs(3);
 
 /// A held name, and how somebody waits for it who, when he has it, says that he is the `i`-th and lets go.
 struct Crowd {
@@ -77,13 +81,13 @@ impl Crowd {
             let registry = self.registry.clone();
             return Box::pin(async move {
                 let _guard = registry.lock_named("crowd").await;
-                grants.lock().unwrap().push(i);
+                grants.lock().unwrap().push((i, Instant::now()));
             });
         };
         let wait = locks.lock_named("crowd").into_future();
         Box::pin(async move {
             let lease = wait.await.unwrap();
-            grants.lock().unwrap().push(i);
+            grants.lock().unwrap().push((i, Instant::now()));
             lease.release().await.unwrap();
         })
     }
@@ -139,7 +143,11 @@ pub(crate) async fn on_one_name(stage: Arc<Stage>) {
     let drained = begun.elapsed();
     stage.took("until all have had it", drained);
     let order = std::mem::take(&mut *grants.lock().unwrap());
-    let inversions = order.windows(2).filter(|pair| pair[0] > pair[1]).count();
+    let inversions = order.windows(2).filter(|pair| pair[0].0 > pair[1].0).count();
+    let times = std::iter::once(begun).chain(order.iter().map(|(_, time)| *time));
+    let standstill = times.clone().zip(times.skip(1)).map(|(one, next)| next - one).max();
+    let standstill = standstill.unwrap_or(Duration::MAX);
+    stage.check(standstill < STANDSTILL, || format!("nobody had it for {standstill:?}"));
     stage.check(order.len() == count, || format!("{} of {count} had it", order.len()));
     stage.check(inversions == 0, || format!("{inversions} had it before who came earlier"));
     stage.check(registry.is_empty(), || "a key is left".to_owned());

@@ -185,7 +185,7 @@ pub(crate) async fn of_processes(stage: Arc<Stage>) {
     stage.check(ran <= 1.5 * chance + 3.0, || format!("{chance:.1} by chance, but {woken:?}"));
     drop(herd);
     (0..count).for_each(|_| stage.ran());
-    stage.judge(count, false);
+    stage.judge(count, None);
     stage.note(format!(
         "{count} processes, {early} of them out of turn: at a release {ran:.1} run besides who releases, and \
          {chance:.1} would by chance ({woken:?}); a waiting one takes {cpu:.3} % of a processor and runs {wakes:.2} \

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::{
     dice::Dice,
     measure::{descriptors, live, no_session_is_left, sessions, threads},
-    sessions::{millis, secs, within},
+    sessions::{SLACK, millis, secs, within},
     stage::{Backend, Stage},
 };
 
@@ -83,6 +83,8 @@ impl Drop for Entered {
 struct Count {
     clashes: AtomicUsize,
     left: AtomicUsize,
+    /// Of those who were not dropped, in microseconds.
+    longest_wait: AtomicU64,
     outcomes: Mutex<HashMap<&'static str, usize>>,
 }
 
@@ -94,7 +96,10 @@ async fn section(
     count: Arc<Count>,
     time: Option<Duration>,
 ) -> bool {
+    let begun = Instant::now();
     let hold = sea.lock(NAMES[at]).await;
+    let waited = u64::try_from(begun.elapsed().as_micros()).unwrap();
+    count.longest_wait.fetch_max(waited, Ordering::Relaxed);
     // Dropped in this order, wherever it is cut off.
     let _hold = hold;
     let _entered = Entered::enter(&inside, at, &count.clashes);
@@ -229,6 +234,9 @@ pub(crate) async fn of_drops(stage: Arc<Stage>) {
     let after = (live(), descriptors(), threads(), sessions(&stage).await);
     let clashes = count.clashes.load(Ordering::SeqCst);
     stage.check(clashes == 0, || format!("{clashes} times two were inside"));
+    // A waiter whose wake-up is lost looks again after 5 s, to warn, and would have it then.
+    let longest = Duration::from_micros(count.longest_wait.load(Ordering::Relaxed));
+    stage.check(longest < SLACK, || format!("somebody waited for {longest:?}"));
     stage.check(registry.is_empty(), || format!("{} keys are left", registry.len()));
     // A session more has its buffers.
     let room =

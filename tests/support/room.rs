@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
     sync::{
+        Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
         mpsc::{self, Receiver},
     },
@@ -16,6 +17,30 @@ use std::{
 
 use keyward::{Error, Locks};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+/// What the names of rooms begin with, before the number of the process.
+const PREFIX: &str = "keyward-file-";
+
+/// Removes, once, what was left long ago by tests that were killed: on some filesystems it is memory.
+fn sweep(parent: &Path) {
+    static SWEPT: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    let mut swept = SWEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if swept.iter().any(|done| done == parent) {
+        return;
+    }
+    swept.push(parent.to_owned());
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next());
+        let is_gone = pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists());
+        // Who has a number of another namespace of processes is not seen here.
+        let age =
+            entry.metadata().and_then(|it| it.modified()).ok().and_then(|at| at.elapsed().ok());
+        if is_gone && age.is_some_and(|age| age > Duration::from_secs(24 * 3600)) {
+            drop(fs::remove_dir_all(entry.path()));
+        }
+    }
+}
 
 /// A directory that goes with the test.
 pub(crate) struct Room(PathBuf);
@@ -35,7 +60,8 @@ impl Room {
     fn below(parent: &Path) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = parent.join(format!("keyward-file-{}-{count}", std::process::id()));
+        sweep(parent);
+        let path = parent.join(format!("{PREFIX}{}-{count}", std::process::id()));
         drop(fs::remove_dir_all(&path)); // of a run that was killed
         fs::create_dir_all(&path).unwrap();
         Self(path)

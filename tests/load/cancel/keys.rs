@@ -44,6 +44,7 @@ static CASES: &[Case] = &[
     case!("read_named (held)", ["a"], [], registry => registry.read_named("a")),
     case!("read_named.timeout (held)", ["a"], [],
         registry => registry.read_named("a").timeout(secs(60))),
+    case!("read_named (free)", [], [], registry => registry.read_named("a")),
     case!("lock_all (free)", [], [], registry => registry.lock_all(NAMES)),
     case!("lock_all (all held)", ["a", "b", "c"], [], registry => registry.lock_all(NAMES)),
     case!("lock_all (the middle held)", ["b"], [], registry => registry.lock_all(NAMES)),

@@ -17,6 +17,7 @@
 
 pub(crate) mod keys;
 pub(crate) mod leases;
+mod operations;
 
 use std::{
     pin::Pin,
@@ -163,6 +164,11 @@ pub(crate) async fn explore<W: World + Send, F: Future<Output = W> + Send>(
                 break;
             }
             points = points.max(k);
+            // What comes after that is not tried.
+            if k == MOST {
+                violations += 1;
+                stage.violation(format!("{name}, {how:?}: more than {MOST} points"));
+            }
         }
     }
     let label = stage.backend.label();

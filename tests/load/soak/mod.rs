@@ -266,9 +266,11 @@ fn report(
     ));
     let faults: Vec<_> = done.iter().map(|(what, times)| format!("{what} {times}")).collect();
     stage.note(faults.join(", "));
-    // From the second quarter to the last one, of which each has at least one sample.
+    // From the second quarter to the last one, of which each has at least one sample; and no sample is in
+    // both, or nothing could grow.
     let quarter = samples.len() / 4;
-    let (early, late) = (&samples[quarter..=2 * quarter], &samples[3 * quarter..]);
+    let last = (3 * quarter).max(1).min(samples.len() - 1);
+    let (early, late) = (&samples[quarter..=2 * quarter], &samples[last..]);
     let least = |of: &[Sample], what: fn(&Sample) -> u64| of.iter().map(what).min().unwrap();
     let check = |what: &'static str, look: fn(&Sample) -> u64, slack: u64| {
         let (before, after) = (least(early, look), least(late, look));

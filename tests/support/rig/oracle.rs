@@ -7,16 +7,20 @@
 //! * **J1** The holds of a name do not overlap, but for shared ones with each other. A hold begins when
 //!   its holder has it in hand, and ends when he is about to give it up, or has been told of its loss.
 //! * **J2** Who is killed or frozen holds until then: the rig writes that line *before* it sends the
-//!   signal, so whoever comes after him comes after the line.
+//!   signal, so whoever comes after him comes after the line. Who is *thawed* holds again from when he
+//!   goes on, unless he is told before he could do anything.
 //! * **J3** Who was killed, or given up, between asking and having an answer *may* have held from the
 //!   question on. That proves nothing, and is counted, in [`Verdict::possible`].
-//! * **J4** The tokens of the exclusive holds of a name strictly increase in the order of grants.
+//! * **J4** Each exclusive hold has a token, and those of a name strictly increase in the order of grants.
 //!
 //! As a second opinion, a holder may lock a witness file by `flock`, which knows nothing of record locks
 //! and of servers: that must never wait. A witness may outlive its dead owner for a moment, since the
 //! kernel drops record locks first; so it is excused if the last holder was killed.
 
 #![allow(dead_code, reason = "each binary uses a part of it")]
+
+#[cfg(test)]
+mod forged;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -57,10 +61,12 @@ pub(crate) enum What {
     Killed,
     /// The process is about to be frozen: what it holds, it does nothing with.
     Frozen,
+    /// The process is about to go on.
+    Thawed,
 }
 
 impl What {
-    const ALL: [(Self, &str); 9] = [
+    const ALL: [(Self, &str); 10] = [
         (Self::Asked, "asked"),
         (Self::Exclusive, "exclusive"),
         (Self::Shared, "shared"),
@@ -70,6 +76,7 @@ impl What {
         (Self::Clash, "clash"),
         (Self::Killed, "killed"),
         (Self::Frozen, "frozen"),
+        (Self::Thawed, "thawed"),
     ];
 
     fn word(self) -> &'static str {
@@ -126,7 +133,7 @@ impl Journal {
         turn
     }
 
-    /// A process is about to be killed or frozen.
+    /// A process is about to be killed or frozen, or to go on.
     pub(crate) fn ends(&self, what: What, pid: u32) {
         self.write(what, pid, 0, None, "-");
     }
@@ -186,6 +193,16 @@ impl Turn {
     }
 }
 
+/// Two who held together.
+#[derive(Debug)]
+pub(crate) struct Overlap {
+    pub(crate) who: String,
+    /// For how long, in nanoseconds.
+    pub(crate) time: u64,
+    /// The one who was there first was told of a loss, and held until then.
+    pub(crate) told: bool,
+}
+
 /// What the journal says.
 #[derive(Debug, Default)]
 pub(crate) struct Verdict {
@@ -193,8 +210,8 @@ pub(crate) struct Verdict {
     pub(crate) holds: usize,
     /// From asking to having, of each.
     pub(crate) waits: Vec<u64>,
-    /// J1: who held together with whom, and for how long.
-    pub(crate) overlaps: Vec<(String, u64)>,
+    /// J1
+    pub(crate) overlaps: Vec<Overlap>,
     /// J3: who *may* have held.
     pub(crate) maybe: usize,
     /// J3: which of them may have held together with somebody else who did, or may have.
@@ -214,6 +231,7 @@ struct Hold {
     exclusive: bool,
     certain: bool,
     killed: bool,
+    told: bool,
     token: Option<u64>,
 }
 
@@ -230,7 +248,7 @@ pub(crate) fn judge(mut events: Vec<Event>) -> Verdict {
     let mut turns: BTreeMap<(String, u32, u64), Vec<Event>> = BTreeMap::new();
     for event in events {
         match event.what {
-            What::Killed | What::Frozen => {
+            What::Killed | What::Frozen | What::Thawed => {
                 ends.entry(event.pid).or_default().push((event.time, event.what));
             }
             _ => {
@@ -255,11 +273,20 @@ pub(crate) fn judge(mut events: Vec<Event>) -> Verdict {
         if granted.is_some() {
             verdict.waits.push(from - events[0].time);
         }
-        let stop = ends.get(&pid).and_then(|ends| ends.iter().find(|(time, _)| *time >= from));
-        // Who was frozen in the queue is not at his end: he has what he gets after it.
-        let stop = stop.filter(|(_, what)| granted.is_some() || *what == What::Killed);
-        let given_up = first(&[What::Left, What::Told]).map(|event| event.time);
-        let until = given_up.into_iter().chain(stop.map(|(time, _)| *time)).min();
+        let ends = ends.get(&pid).map_or(&[][..], Vec::as_slice);
+        let goes_on =
+            |after: u64| ends.iter().any(|&(time, it)| it == What::Thawed && time >= after);
+        let told = first(&[What::Told]).map(|event| event.time);
+        let stop = ends.iter().find(|&&(time, what)| match what {
+            _ if time < from => false,
+            What::Killed => true,
+            // Who was frozen in the queue is not at his end: he has what he gets after it. Nor is who goes on
+            // and has never heard of a loss: then nobody else may have had it, meanwhile neither.
+            What::Frozen => granted.is_some() && (told.is_some() || !goes_on(time)),
+            _ => false,
+        });
+        let left = first(&[What::Left]).map(|event| event.time);
+        let until = left.into_iter().chain(told).chain(stop.map(|(time, _)| *time)).min();
         let until = until.unwrap_or(u64::MAX);
         let killed = stop.is_some_and(|(time, what)| *time == until && *what == What::Killed);
         names.entry(name).or_default().push(Hold {
@@ -270,6 +297,7 @@ pub(crate) fn judge(mut events: Vec<Event>) -> Verdict {
             exclusive: granted.is_none_or(|granted| granted.what == What::Exclusive),
             certain: granted.is_some(),
             killed,
+            told: told == Some(until),
             token: granted.and_then(|granted| granted.token),
         });
     }
@@ -296,7 +324,12 @@ fn judge_name(name: &str, holds: &[Hold], verdict: &mut Verdict) {
     let mut last_token: Option<&Hold> = None;
     for hold in holds.iter().filter(|hold| hold.certain) {
         verdict.holds += 1;
-        let Some(token) = hold.token else { continue };
+        let Some(token) = hold.token else {
+            if hold.exclusive {
+                verdict.disorders.push(format!("{} has no token for {name}", hold.who()));
+            }
+            continue;
+        };
         if let Some(last) = last_token
             && last.token >= Some(token)
         {
@@ -306,28 +339,20 @@ fn judge_name(name: &str, holds: &[Hold], verdict: &mut Verdict) {
         last_token = Some(hold);
     }
     verdict.maybe += holds.iter().filter(|hold| !hold.certain).count();
-    // Of those before: who stays longest, of all and of the exclusive ones.
-    for certain in [true, false] {
-        let (mut longest, mut exclusive): (Option<&Hold>, Option<&Hold>) = (None, None);
-        for hold in holds.iter().filter(|hold| hold.certain || !certain) {
-            let other = if hold.exclusive { longest } else { exclusive };
-            if let Some(other) = other.filter(|other| other.until > hold.from) {
-                let both = other.until.min(hold.until).saturating_sub(hold.from);
-                let text = format!("{} and {} hold {name}", other.who(), hold.who());
-                if certain {
-                    verdict.overlaps.push((text, both));
-                } else if !hold.certain || !other.certain {
-                    verdict.possible.push(text);
-                }
-            }
-            let later = |kept: Option<&Hold>| kept.is_none_or(|kept| kept.until < hold.until);
-            if later(longest) {
-                longest = Some(hold);
-            }
-            if hold.exclusive && later(exclusive) {
-                exclusive = Some(hold);
+    // All who are there, and not only who stays longest: what is excused must hide nobody behind it.
+    let mut there: Vec<&Hold> = Vec::new();
+    for hold in holds {
+        there.retain(|other| other.until > hold.from);
+        for other in there.iter().filter(|other| other.exclusive || hold.exclusive) {
+            let who = format!("{} and {} hold {name}", other.who(), hold.who());
+            if hold.certain && other.certain {
+                let time = other.until.min(hold.until).saturating_sub(hold.from);
+                verdict.overlaps.push(Overlap { who, time, told: other.told });
+            } else {
+                verdict.possible.push(who);
             }
         }
+        there.push(hold);
     }
 }
 
@@ -347,136 +372,5 @@ impl Witness {
 
     pub(crate) fn unlock(&self) {
         self.0.unlock().unwrap();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{What::*, *};
-
-    fn line(time: u64, what: What, pid: u32, token: Option<u64>) -> Event {
-        Event { time, what, pid, turn: 0, token, name: "a".to_owned() }
-    }
-
-    /// A hold as it should be.
-    fn hold(pid: u32, from: u64, until: u64, token: u64) -> Vec<Event> {
-        vec![
-            line(from - 1, Asked, pid, None),
-            line(from, Exclusive, pid, Some(token)),
-            line(until, Left, pid, None),
-        ]
-    }
-
-    #[test]
-    fn what_is_right_is_left_alone() {
-        let verdict = judge([hold(1, 10, 20, 5), hold(2, 20, 30, 6), hold(3, 31, 40, 9)].concat());
-        assert_eq!(verdict.holds, 3);
-        assert!(verdict.overlaps.is_empty() && verdict.disorders.is_empty(), "{verdict:?}");
-        assert_eq!(verdict.maybe, 0);
-    }
-
-    #[test]
-    fn an_overlap_is_found_however_the_lines_are_mixed() {
-        let mut events = [hold(1, 10, 20, 5), hold(2, 19, 30, 6)].concat();
-        events.reverse();
-        let verdict = judge(events);
-        assert_eq!(verdict.overlaps.len(), 1);
-        assert_eq!(verdict.overlaps[0].1, 1);
-        // A short hold within a long one does not hide that the next is within it, too.
-        let events = [hold(1, 10, 50, 5), hold(2, 20, 21, 6), hold(3, 30, 31, 7)].concat();
-        assert_eq!(judge(events).overlaps.len(), 2);
-        // Other names are other locks.
-        let mut others = hold(2, 15, 30, 6);
-        others.iter_mut().for_each(|event| event.name = "b".to_owned());
-        assert!(judge([hold(1, 10, 20, 5), others].concat()).overlaps.is_empty());
-    }
-
-    #[test]
-    fn readers_share_with_readers_only() {
-        let reader =
-            |pid, from, until| vec![line(from, Shared, pid, None), line(until, Left, pid, None)];
-        assert!(judge([reader(1, 10, 20), reader(2, 15, 30)].concat()).overlaps.is_empty());
-        let events = [reader(1, 10, 40), reader(2, 15, 20), hold(3, 30, 50, 1)].concat();
-        assert_eq!(judge(events).overlaps.len(), 1);
-        assert_eq!(judge([hold(3, 10, 30, 1), reader(1, 20, 40)].concat()).overlaps.len(), 1);
-    }
-
-    #[test]
-    fn an_order_violation_is_found() {
-        let disorders = |a, b| judge([hold(1, 10, 20, a), hold(2, 30, 40, b)].concat()).disorders;
-        assert!(disorders(5, 6).is_empty());
-        assert_eq!(disorders(6, 5).len(), 1);
-        assert_eq!(disorders(5, 5).len(), 1, "twice the same is no order");
-    }
-
-    #[test]
-    fn what_was_cut_in_the_middle_may_have_held() {
-        // Asked, and killed without an answer; another one gets it meanwhile.
-        let cut = [line(12, Asked, 9, None), line(25, Killed, 9, None)].to_vec();
-        let verdict = judge([hold(1, 10, 20, 5), cut.clone(), hold(2, 22, 30, 6)].concat());
-        assert_eq!((verdict.maybe, verdict.overlaps.len()), (1, 0));
-        assert_eq!(verdict.possible.len(), 2, "{verdict:?}");
-        // After its death it does not hold.
-        let verdict = judge([cut, hold(2, 26, 30, 6)].concat());
-        assert_eq!((verdict.maybe, verdict.possible.len()), (1, 0));
-        // Given up without an answer and without a death: from then on, for ever.
-        let verdict = judge([vec![line(12, Asked, 9, None)], hold(2, 90, 99, 6)].concat());
-        assert_eq!((verdict.maybe, verdict.possible.len()), (1, 1));
-        // Who was refused has certainly not held.
-        let refused = [line(12, Asked, 9, None), line(13, Refused, 9, None)].to_vec();
-        let verdict = judge([refused, hold(2, 90, 99, 6)].concat());
-        assert_eq!((verdict.maybe, verdict.possible.len()), (0, 0));
-    }
-
-    #[test]
-    fn who_is_killed_or_frozen_or_told_holds_until_then() {
-        for end in [Killed, Frozen, Told] {
-            let start = [line(10, Exclusive, 1, Some(1)), line(20, end, 1, None)].to_vec();
-            assert!(judge([start.clone(), hold(2, 20, 30, 2)].concat()).overlaps.is_empty());
-            assert_eq!(judge([start, hold(2, 19, 30, 2)].concat()).overlaps.len(), 1, "{end:?}");
-        }
-        // Who is frozen in the queue has what he gets after it.
-        let events = [line(5, Asked, 1, None), line(8, Frozen, 1, None)].to_vec();
-        let granted = [line(10, Exclusive, 1, Some(1)), line(20, Left, 1, None)].to_vec();
-        let verdict = judge([events, granted, hold(2, 15, 30, 2)].concat());
-        assert_eq!(verdict.overlaps.len(), 1);
-        // Who holds for ever shares with nobody.
-        let verdict = judge([vec![line(10, Exclusive, 1, Some(1))], hold(2, 90, 99, 2)].concat());
-        assert_eq!(verdict.overlaps.len(), 1);
-    }
-
-    #[test]
-    fn a_locked_witness_is_excused_after_a_death_only() {
-        let heir = [hold(2, 21, 30, 2), vec![line(22, Clash, 2, None)]].concat();
-        let dead = [line(10, Exclusive, 1, Some(1)), line(20, Killed, 1, None)].to_vec();
-        let verdict = judge([dead, heir.clone()].concat());
-        assert_eq!((verdict.clashes.len(), verdict.excused), (0, 1));
-        let verdict = judge([hold(1, 10, 20, 1), heir].concat());
-        assert_eq!((verdict.clashes.len(), verdict.excused), (1, 0));
-    }
-
-    #[test]
-    fn a_journal_is_read_as_it_was_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(&dir.path().join("journal"));
-        let turn = journal.asked("a");
-        turn.granted(Some(3));
-        journal.asked("a").granted(Some(2));
-        turn.left();
-        journal.ends(Killed, 7);
-        let events = journal.read();
-        assert_eq!(events.len(), 6);
-        let verdict = judge(events);
-        assert_eq!((verdict.holds, verdict.overlaps.len(), verdict.disorders.len()), (2, 1, 1));
-    }
-
-    #[test]
-    fn a_witness_is_for_one() {
-        let dir = tempfile::tempdir().unwrap();
-        let witness = || Witness::open(&dir.path().join("witness"));
-        let (one, two) = (witness(), witness());
-        assert!(one.lock() && !two.lock());
-        one.unlock();
-        assert!(two.lock());
     }
 }

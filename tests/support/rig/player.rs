@@ -182,7 +182,10 @@ impl Matrix {
             stage.violation(text.unwrap_or_else(|| "a panic".to_owned()));
         }
         let ran = stage.outcome().runs;
-        stage.check(ran >= runs, || format!("it ran {ran} times and not {runs}"));
+        let is_played = stage.outcome().not_run.is_none();
+        stage.check(ran >= runs || !is_played, || format!("it ran {ran} times and not {runs}"));
+        let late = stage.outcome().late();
+        late.into_iter().for_each(|late| stage.violation(late));
         let outcome = stage.outcome();
         for line in &outcome.table {
             say(line);

@@ -9,12 +9,27 @@ pub(crate) struct Outcome {
     pub(crate) violations: Vec<String>,
     /// By what is measured.
     pub(crate) times: BTreeMap<&'static str, Vec<Duration>>,
+    /// What half of them must not exceed, of those that are bounded.
+    pub(crate) usual: BTreeMap<&'static str, Duration>,
     pub(crate) notes: Vec<String>,
+    /// Why it has not run, if this machine does not let it.
+    pub(crate) not_run: Option<String>,
     /// Lines of the row's own, printed before.
     pub(crate) table: Vec<String>,
 }
 
 impl Outcome {
+    /// What usually took longer than it may. One that is late is a busy machine's, but not half of them.
+    pub(crate) fn late(&self) -> Vec<String> {
+        let late = self.usual.iter().filter_map(|(what, &limit)| {
+            let mut times = self.times.get(what)?.clone();
+            times.sort();
+            let usual = percentile(&times, 50);
+            (usual > limit).then(|| format!("{what} usually took {usual:?}, more than {limit:?}"))
+        });
+        late.collect()
+    }
+
     /// One line for each thing that was measured, or one without times.
     pub(crate) fn lines(&self, row: &str, backend: &str, name: &str) -> Vec<String> {
         let start = format!(
@@ -22,7 +37,9 @@ impl Outcome {
             self.runs,
             self.violations.len()
         );
-        let notes: String = self.notes.iter().map(|note| format!("; {note}")).collect();
+        let not_run = self.not_run.iter().map(|why| format!("; not run: {why}"));
+        let notes = self.notes.iter().map(|note| format!("; {note}"));
+        let notes: String = not_run.chain(notes).collect();
         if self.times.is_empty() {
             return vec![format!("{start} p50 - p99 - max - # {name}{notes}")];
         }
@@ -55,6 +72,10 @@ fn lines_are_as_agreed() {
     let mut outcome = Outcome { runs: 3, ..Outcome::default() };
     let line = outcome.lines("9", "file", "a cut");
     assert_eq!(line, ["fault 9 file runs 3 violations 0 p50 - p99 - max - # a cut"]);
+    let none = Outcome { not_run: Some("no tool".to_owned()), ..Outcome::default() };
+    let line = none.lines("9", "file", "a cut");
+    let expected = "fault 9 file runs 0 violations 0 p50 - p99 - max - # a cut; not run: no tool";
+    assert_eq!(line, [expected]);
     let times = (1..=100).map(Duration::from_millis).chain([Duration::from_micros(15)]);
     outcome.times.insert("told", times.collect());
     outcome.notes.push("noted".to_owned());
@@ -63,6 +84,11 @@ fn lines_are_as_agreed() {
     let expected = "fault 9 file runs 3 violations 1 p50 50.0 ms p99 99.0 ms max 100.0 ms \
         # a cut: told; noted";
     assert_eq!(line, [expected]);
+    assert!(outcome.late().is_empty());
+    outcome.usual.insert("told", Duration::from_millis(50));
+    assert!(outcome.late().is_empty(), "half of them are not later");
+    outcome.usual.insert("told", Duration::from_millis(49));
+    assert_eq!(outcome.late(), ["told usually took 50ms, more than 49ms"]);
     assert_eq!(shown(Duration::from_millis(1500)), "1.50 s");
     assert_eq!(shown(percentile(&[Duration::from_micros(15)], 50)), "15 µs");
 }

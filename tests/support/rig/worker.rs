@@ -96,8 +96,8 @@ async fn serve(url: String, journal: Arc<Journal>) {
                 answer(format_args!("{} {reason:?}", now()));
             }
             ["stale", register, count] => {
-                let lease = &held.as_ref().unwrap().0;
-                answer(stale(lease, Path::new(register), count.parse().unwrap()).await);
+                let (lease, turn) = held.as_ref().unwrap();
+                answer(stale(lease, turn, Path::new(register), count.parse().unwrap()).await);
             }
             ["spawn"] => {
                 answer(orphan());
@@ -145,7 +145,7 @@ fn tell_of_the_loss(lease: &Lease, turn: Arc<Turn>) {
 }
 
 /// What somebody does who has slept and goes on: he looks first, and is refused; then all the same.
-async fn stale(lease: &Lease, register: &Path, count: u32) -> String {
+async fn stale(lease: &Lease, turn: &Turn, register: &Path, count: u32) -> String {
     let state = lease.state();
     let told = lease.lost().now_or_never();
     let checked = lease.ensure_held().await;
@@ -153,6 +153,9 @@ async fn stale(lease: &Lease, register: &Path, count: u32) -> String {
     let knows = matches!(state, LeaseState::Lost(_))
         && told.is_some()
         && checked.is_err_and(|e| e.is_lost());
+    if knows {
+        turn.told();
+    }
     let token = lease.fencing_token().unwrap().get();
     let accepted = (0..count).filter(|_| write_fenced(register, token)).count();
     format!("{knows} {known} {accepted}")
@@ -313,6 +316,7 @@ impl Worker {
     }
 
     pub(crate) fn thaw(&self) {
+        self.journal.ends(What::Thawed, self.process.id());
         self.process.thaw();
     }
 
