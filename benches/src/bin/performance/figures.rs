@@ -34,6 +34,12 @@ impl Figure {
         };
         let met = match goal {
             "(none)" => None,
+            goal if goal.contains("..") => {
+                let (least, most) = goal.split_once("..").ok_or_else(bad)?;
+                let [least, most] = [least, most].map(str::parse::<f64>);
+                let within = least.map_err(|_| bad())?..=most.map_err(|_| bad())?;
+                value.map(|value| within.contains(&value))
+            }
             goal => {
                 let signs = goal.trim_start_matches(['<', '>', '=']);
                 let limit: f64 = signs.parse().map_err(|_| bad())?;
@@ -119,6 +125,9 @@ mod tests {
         assert_eq!(met("figure R8.leaked 0.00 keys goal 0"), Some(true));
         assert_eq!(met("figure R8.leaked 1.00 keys goal 0"), Some(false));
         assert_eq!(met("figure R8.leaked NaN keys goal 0"), Some(false));
+        assert_eq!(met("figure sim.rate 1.50 real:played goal 0.67..1.5"), Some(true));
+        assert_eq!(met("figure sim.rate 0.66 real:played goal 0.67..1.5"), Some(false));
+        assert_eq!(met("figure sim.rate 1.51 real:played goal 0.67..1.5"), Some(false));
         assert_eq!(met("figure M2.rate 5.00 /s goal (none)"), None);
         assert_eq!(met("figure M2.rate n/a /s goal >=4"), None);
     }
@@ -129,6 +138,7 @@ mod tests {
             "figure R1.time 0.52 T",
             "figure R1.time fast T goal <=1",
             "figure R1.time 1 T goal soon",
+            "figure R1.time 1 T goal 1..soon",
             "figure R1.time 1 T goal <=1 or so",
         ] {
             assert!(Figure::parse(line).unwrap_err().contains(line));

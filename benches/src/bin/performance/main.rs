@@ -1,9 +1,10 @@
 //! Draws and writes what keyward's benches have printed: the README's picture, the charts, and the tables of
-//! the page about performance.
+//! the pages about performance and scale.
 //!
 //! ```text
 //! performance DOCS                       DOCS/bench has a file for each bench; writes DOCS/peers.svg,
-//!                                        DOCS/charts/, and between the markers of DOCS/performance.md
+//!                                        DOCS/charts/, and between the markers of DOCS/performance.md and
+//!                                        DOCS/scale.md
 //! performance --compare KEPT COUNTED     whether figures of COUNTED are more than those of KEPT
 //! ```
 //!
@@ -36,7 +37,8 @@ use crate::{
     picture::{Panel, Picture},
 };
 
-const PAGE: &str = "performance.md";
+/// In the folder of docs.
+const PAGES: [&str; 2] = ["performance.md", "scale.md"];
 
 /// In the folder of the runs, but no bench's output: counts that are accepted.
 const COUNTS: &str = "instructions";
@@ -160,8 +162,14 @@ fn written(docs: &Path) -> Result<BTreeMap<PathBuf, String>, String> {
         let words = format!("{}: {}.", chart.title, chart.subtitle);
         shown.insert(chart.name, Shown { path, words });
     }
-    let page = page::filled(&read(&docs.join(PAGE))?, &runs, &shown)?;
-    files.insert(PAGE.into(), page);
+    let mut pages = Vec::new();
+    for page in PAGES {
+        pages.push(page::filled(&read(&docs.join(page))?, &runs, &shown)?);
+    }
+    if let Some(bench) = page::forgotten(&pages, &runs) {
+        return Err(format!("no page has a part \"figures {bench}\""));
+    }
+    files.extend(PAGES.map(PathBuf::from).into_iter().zip(pages));
     Ok(files)
 }
 

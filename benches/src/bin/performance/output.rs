@@ -32,6 +32,8 @@ pub(crate) struct Output {
     /// As they were printed, each with its workload.
     pub(crate) tables: Vec<(String, Table)>,
     pub(crate) figures: Vec<Figure>,
+    /// All of it but the head and the figures, as it stands.
+    pub(crate) printed: String,
 }
 
 #[derive(Debug, Default)]
@@ -61,11 +63,16 @@ impl Output {
         let (mut head, mut tables) = (BTreeMap::new(), Vec::<(String, Table)>::new());
         let (mut title, mut heading) = (None::<String>, None);
         let (mut table, mut figures) = (Table::default(), Vec::new());
-        let mut blank = true;
+        let (mut blank, mut printed) = (true, Vec::new());
         for line in text.lines().chain([""]) {
             if let Some((key, value)) = line.strip_prefix("# ").and_then(|l| l.split_once(": ")) {
                 head.insert(key.to_owned(), value.to_owned());
-            } else if let Some(excuse) = line.strip_prefix("n/a: ") {
+                continue;
+            }
+            if !line.starts_with("figure ") {
+                printed.push(line);
+            }
+            if let Some(excuse) = line.strip_prefix("n/a: ") {
                 table.excused.push(excuse.to_owned());
             } else if line.starts_with("figure ") {
                 figures.push(Figure::parse(line).map_err(|error| format!("{origin}: {error}"))?);
@@ -103,7 +110,8 @@ impl Output {
         if tables.iter().all(|(_, table)| table.rows.is_empty()) {
             return Err(format!("{origin}: there is no table in it"));
         }
-        Ok(Self { origin: origin.to_owned(), head, tables, figures })
+        let printed = printed.join("\n").trim().to_owned();
+        Ok(Self { origin: origin.to_owned(), head, tables, figures, printed })
     }
 
     /// A line of the head, such as the date.

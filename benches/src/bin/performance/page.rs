@@ -12,10 +12,11 @@
 //! | `figures BENCH` | its figures, each with its goal and whether it is met |
 //! | `ratios BENCH` | one table of its workloads: a column for each contestant, in units of T |
 //! | `tables BENCH WORD…` | its tables as they were printed, if their titles begin with a word |
+//! | `text BENCH` | all that it has printed, but for its figures |
 //! | `chart NAME` | a picture |
 //! | `missed` | all figures whose goals are not met |
 //!
-//! A part that is not known, and a bench whose figures stand nowhere, are errors.
+//! A part that is not known is an error; a bench whose figures stand on no page is [`forgotten`].
 
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -36,31 +37,33 @@ pub(crate) struct Shown {
 ///
 /// # Errors
 ///
-/// A marker that has no end, a part that cannot be written, or a bench that has no part.
+/// A marker that has no end, or a part that cannot be written.
 pub(crate) fn filled(
     page: &str,
     runs: &Runs,
     charts: &BTreeMap<&str, Shown>,
 ) -> Result<String, String> {
     let (mut text, mut lines) = (String::new(), page.lines());
-    let mut with_figures = Vec::new();
     while let Some(line) = lines.next() {
         text += line;
         text.push('\n');
         let part = line.strip_prefix("<!-- measured: ").and_then(|rest| rest.strip_suffix(" -->"));
         let Some(part) = part else { continue };
         let words: Vec<&str> = part.split(' ').collect();
-        if let ["figures", bench] = words[..] {
-            with_figures.push(bench.to_owned());
-        }
         text += &written(&words, runs, charts)?;
         text += "<!-- end -->\n";
         lines.find(|line| *line == "<!-- end -->").ok_or_else(|| format!("{part}: no end"))?;
     }
-    match runs.keys().find(|bench| !with_figures.contains(bench)) {
-        Some(bench) => Err(format!("the page has no part \"figures {bench}\"")),
-        None => Ok(text),
-    }
+    Ok(text)
+}
+
+/// A bench of whose figures nothing is said on any of the pages.
+pub(crate) fn forgotten<'a>(pages: &[String], runs: &'a Runs) -> Option<&'a str> {
+    let is_shown = |bench: &str| {
+        let marker = format!("<!-- measured: figures {bench} -->");
+        pages.iter().any(|page| page.lines().any(|line| line == marker))
+    };
+    runs.keys().map(String::as_str).find(|bench| !is_shown(bench))
 }
 
 fn written(part: &[&str], runs: &Runs, charts: &BTreeMap<&str, Shown>) -> Result<String, String> {
@@ -70,6 +73,10 @@ fn written(part: &[&str], runs: &Runs, charts: &BTreeMap<&str, Shown>) -> Result
         ["figures", bench] => figures(run(*bench)?),
         ["ratios", bench] => ratios(run(*bench)?),
         ["tables", bench, words @ ..] => tables(run(*bench)?, words),
+        ["text", bench] => {
+            let run = run(*bench)?;
+            Ok(format!("{}```text\n{}\n```\n", measured(run)?, run.printed))
+        }
         ["chart", name] => {
             let chart = charts.get(name).ok_or_else(|| format!("there is no chart {name}"))?;
             Ok(format!("![{}]({})\n", chart.words, chart.path))
@@ -221,7 +228,7 @@ fn row(cells: &[&str]) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{Runs, Shown, filled};
+    use super::{Runs, Shown, filled, forgotten};
     use crate::output::Output;
 
     const RUN: &str = "\
@@ -298,10 +305,26 @@ figure R3.time n/a T goal <=0.6
     }
 
     #[test]
+    fn what_was_printed_stands_as_it_was() {
+        let text = page(&["text some"]).unwrap();
+        let printed = "```text\nhot, CT\n        ns      x T\n      22.4     1.00  tokio Mutex\n";
+        assert!(text.contains(printed) && text.contains("against it\n```\n<!-- end"), "{text}");
+        assert!(!text.contains("figure") && !text.contains("# date"), "{text}");
+    }
+
+    #[test]
+    fn figures_stand_on_some_page() {
+        let runs: Runs = [("some".to_owned(), Output::parse("some.txt", RUN).unwrap())].into();
+        let pages = ["machine", "text some"].map(|part| page(&[part]).unwrap());
+        assert_eq!(forgotten(&pages, &runs), Some("some"));
+        let pages = ["machine", "figures some"].map(|part| page(&[part]).unwrap());
+        assert_eq!(forgotten(&pages, &runs), None);
+    }
+
+    #[test]
     fn what_cannot_be_written_is_an_error() {
         for (parts, error) in [
             (&["figures some", "figures other"][..], "no run of other"),
-            (&["machine"], "no part \"figures some\""),
             (&["figures some", "tables some hand-over"], "no table"),
             (&["figures some", "chart bars"], "no chart bars"),
             (&["figures some", "poem"], "what is"),
