@@ -8,7 +8,7 @@
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
-    future::Future,
+    future::{Future, IntoFuture},
     pin::pin,
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
     task::{Context, Poll},
@@ -117,7 +117,7 @@ fn steady_state() {
     large_keys();
     threads();
     registries();
-    forgotten();
+    leases();
 }
 
 /// A buffer of up to 256 bytes is kept for the next name, a longer one is not.
@@ -166,19 +166,28 @@ fn threads() {
     assert_eq!(count(use_both).1, 0);
 }
 
-/// Who is forgotten in a queue keeps his key, and not the registry.
-fn forgotten() {
-    let (_, bytes, ()) = count(|| {
-        let names = LockRegistry::<u64>::new();
-        let guard = ready(names.lock_named(&1));
-        let mut wait = Box::pin(names.lock_named(&1));
-        let mut cx = Context::from_waker(futures::task::noop_waker_ref());
-        assert!(wait.as_mut().poll(&mut cx).is_pending());
-        std::mem::forget(wait);
-        drop(names);
-        drop(guard);
-    });
-    assert!(bytes < 2_000, "{bytes} bytes of it are left");
+/// Of names that were read and waited for nothing stays in the queue before a backend.
+fn leases() {
+    use keyward::{Locks, memory::MemoryBackend};
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let _inside = runtime.enter();
+    let store = MemoryBackend::new();
+    let [ours, others] = [store.clone(), store].map(|store| Locks::builder().backend(store));
+    let mut cx = Context::from_waker(futures::task::noop_waker_ref());
+    let mut work = |numbers: std::ops::Range<usize>| {
+        for n in numbers {
+            let name = format!("vol-{n}");
+            drop(ready(ours.lock_named(&name).shared().into_future()).unwrap());
+            let held = ready(others.lock_named(&name).into_future()).unwrap();
+            let mut wait = Box::pin(ours.lock_named(&name).into_future());
+            assert!(wait.as_mut().poll(&mut cx).is_pending());
+            drop((wait, held));
+        }
+    };
+    work(0..2_000);
+    let (_, bytes, ()) = count(|| work(2_000..12_000));
+    assert!(bytes < 10_000, "{bytes} bytes are left of 10,000 names");
 }
 
 /// What a registry has is freed with its last handle, or with its last guard.

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future::FusedFuture};
 use keyward::{Lease, LeaseState, Locks, LossReason, Released, memory::MemoryBackend};
 use tokio::time::Instant;
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
@@ -61,7 +61,10 @@ fn it_is_told_to_those_who_ask_later() {
     assert_eq!(lease.state(), LeaseState::Held);
     assert!(backend.sever(b"a"));
     assert_eq!(lease.state(), CLOSED);
-    assert_eq!(lease.lost().now_or_never(), Some(LossReason::Closed));
+    let mut lost = lease.lost();
+    assert!(!lost.is_terminated());
+    assert_eq!((&mut lost).now_or_never(), Some(LossReason::Closed));
+    assert!(lost.is_terminated());
     assert!(lease.cancellation_token().is_cancelled());
     assert!(lease.ensure_held().now_or_never().unwrap().unwrap_err().is_lost());
     assert!(lease.run(async {}).now_or_never().unwrap().unwrap_err().is_lost());
