@@ -68,9 +68,13 @@ struct Looks {
 }
 
 impl Looks {
+    #[allow(
+        clippy::unnecessary_cast,
+        reason = "nanoseconds are signed where they are the C library's"
+    )]
     const fn of(stat: &Stat) -> Self {
-        let modified = (stat.st_mtime, stat.st_mtime_nsec);
-        let changed = (stat.st_ctime, stat.st_ctime_nsec);
+        let modified = (stat.st_mtime, stat.st_mtime_nsec as u64);
+        let changed = (stat.st_ctime, stat.st_ctime_nsec as u64);
         Self { modified, changed }
     }
 
