@@ -43,18 +43,19 @@ mod waiting;
 
 use std::path::Path;
 
-use keyward_benches::{crew::Scratch, report::Report};
+use keyward_benches::{
+    crew::Scratch,
+    report::{self, Report},
+};
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments = report::arguments();
     if let [first, rest @ ..] = &arguments[..]
         && first == child::HIDDEN
     {
         return child::run(rest);
     }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let words = arguments.into_iter().filter(|argument| !argument.starts_with("--")).collect();
-    let mut report = Report::new(quick, words);
+    let mut report = Report::new(&arguments);
     let scratch = Scratch::new("file", Path::new(env!("CARGO_TARGET_TMPDIR")));
     hot::run(&mut report, scratch.path());
     hot::figures(&mut report);

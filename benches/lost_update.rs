@@ -57,18 +57,19 @@ mod table;
 
 use std::{path::Path, process::ExitCode};
 
-use keyward_benches::{crew::Scratch, report::Report};
+use keyward_benches::{
+    crew::Scratch,
+    report::{self, Report},
+};
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments = report::arguments();
     if let [first, rest @ ..] = &arguments[..]
         && first == contestants::HIDDEN
     {
         return contestants::work(rest);
     }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let words = arguments.into_iter().filter(|argument| !argument.starts_with("--")).collect();
-    let mut report = Report::new(quick, words);
+    let mut report = Report::new(&arguments);
     let scratch = Scratch::new("lost-update", Path::new(env!("CARGO_TARGET_TMPDIR")));
     let wrong = table::run(&mut report, scratch.path());
     report.finish();

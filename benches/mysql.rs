@@ -59,18 +59,16 @@ mod without;
 
 use std::rc::Rc;
 
-use keyward_benches::report::Report;
+use keyward_benches::report::{self, Report};
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments = report::arguments();
     if let [first, rest @ ..] = &arguments[..]
         && first == child::HIDDEN
     {
         return child::run(rest);
     }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let words = arguments.into_iter().filter(|argument| !argument.starts_with("--")).collect();
-    let mut report = Report::new(quick, words);
+    let mut report = Report::new(&arguments);
     let setting = Rc::new(setting::Setting::start().expect("a session"));
     hot::run(&mut report, &setting);
     crowd::run(&mut report, &setting);

@@ -31,15 +31,13 @@ use keyward_benches::report;
 use crate::report::Report;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments = report::arguments();
     if let [first, rest @ ..] = &arguments[..]
         && first == instructions::HIDDEN
     {
         return instructions::run_counted(rest);
     }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let words = arguments.into_iter().filter(|argument| !argument.starts_with("--")).collect();
-    let mut report = Report::new(quick, words);
+    let mut report = Report::new(&arguments);
     workloads::run(&mut report);
     memory::run(&mut report);
     instructions::run(&mut report);

@@ -29,18 +29,16 @@ use std::{
 };
 
 use futures::task::noop_waker_ref;
-use keyward_benches::report::Report;
+use keyward_benches::report::{self, Report};
 
 use crate::contestants::{Amalgam, Contestant, Key, KeyedLock, Keyward, Lockable, so_many_keys};
 
 const OTHERS: usize = 10_000;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let words = arguments.into_iter().filter(|argument| !argument.starts_with("--")).collect();
-    let mut report = Report::new(quick, words);
-    let part = if quick { 10 } else { 1 };
+    let arguments = report::arguments();
+    let mut report = Report::new(&arguments);
+    let part = if report.quick { 10 } else { 1 };
     if report.wants("keys") {
         keys(&mut report, 1_000_000 / part);
     }

@@ -32,20 +32,18 @@ mod service;
 #[path = "mysql/session.rs"]
 mod session;
 
-use keyward_benches::report::Report;
+use keyward_benches::report::{self, Report};
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments = report::arguments();
     if let [first, rest @ ..] = &arguments[..]
         && first == child::HIDDEN
     {
         return child::run(rest);
     }
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let words = arguments.into_iter().filter(|argument| !argument.starts_with("--")).collect();
-    let mut report = Report::new(quick, words);
+    let mut report = Report::new(&arguments);
     let mut service = service::Service::start().expect("a server");
-    let costs = costs::measure(&mut service, quick).expect("what it costs");
+    let costs = costs::measure(&mut service, report.quick).expect("what it costs");
     costs::print(&mut report, &costs);
     if report.wants("check") {
         check::run(&mut report, &mut service, &costs);

@@ -30,9 +30,18 @@ pub struct Row {
 /// One contestant's run of a workload: nanoseconds of one operation, or none if it has no such thing.
 pub type Run = (&'static str, Box<dyn FnMut(usize) -> Option<f64>>);
 
+/// What a bench was called with, without what cargo adds.
+pub fn arguments() -> Vec<String> {
+    std::env::args().skip(1).filter(|argument| argument != "--bench").collect()
+}
+
 impl Report {
-    /// Of a run that is limited to the workloads whose names contain a word; without words, to none.
-    pub fn new(quick: bool, words: Vec<String>) -> Self {
+    /// Of a run with `--quick`, or without; limited to the workloads whose names contain one of the words that
+    /// are among the arguments, if there are any.
+    pub fn new(arguments: &[String]) -> Self {
+        let quick = arguments.iter().any(|argument| argument == "--quick");
+        let words = arguments.iter().filter(|argument| !argument.starts_with("--"));
+        let words = words.cloned().collect();
         let (medians, figures) = (BTreeMap::new(), Vec::new());
         Self { quick, words, start: Instant::now(), medians, figures }
     }
