@@ -4,6 +4,9 @@ use crate::{
     dots::{Dots, Row},
     lines::{Axis, Line, Lines},
     output::{Found, Output},
+    peers::{
+        AMALGAM, Contestant, KEY_LOCK, KEY_MUTEX, KEYED_LOCK, KEYWARD, LOCKABLE, NAMED_LOCKER,
+    },
     picture::{Kind, Panel},
     scale::Scale,
 };
@@ -31,17 +34,17 @@ const WORKLOADS: [(&str, &str); 18] = [
 ];
 
 /// Who is in the dots of the registry.
-const CONTESTANTS: [(&str, &str, Kind); 10] = [
-    ("keyward", "keyward", Kind::Ours),
+const CONTESTANTS: [Contestant; 10] = [
+    KEYWARD,
     ("tokio RwLock, no key", "tokio::sync::RwLock, no name", Kind::Floor),
     ("DashMap of Arc<Mutex>, leaks", "DashMap of Arc<Mutex>, leaks", Kind::Peer),
     ("DashMap of Arc<Mutex>, cleaned", "DashMap of Arc<Mutex>, cleaned", Kind::Peer),
-    ("amalgam-cache KeyedLock 0.4", "amalgam-cache 0.4", Kind::Peer),
-    ("lockable 0.2, Arc<str>", "lockable 0.2", Kind::Peer),
-    ("keyed-lock 0.2, Arc<str>", "keyed-lock 0.2", Kind::Peer),
-    ("key-lock 0.1", "key-lock 0.1", Kind::Peer),
-    ("async-named-locker 0.1", "async-named-locker 0.1", Kind::Peer),
-    ("key-mutex 0.1", "key-mutex 0.1", Kind::Peer),
+    AMALGAM,
+    LOCKABLE,
+    KEYED_LOCK,
+    KEY_LOCK,
+    NAMED_LOCKER,
+    KEY_MUTEX,
 ];
 
 pub(crate) fn registry(output: &Output) -> Result<Panel, String> {
@@ -91,7 +94,7 @@ fn values(
     output: &Output,
     workload: &str,
     columns: &[(&str, f64)],
-    contestants: &[(&'static str, &'static str, Kind)],
+    contestants: &[Contestant],
 ) -> Result<(Vec<Values>, Vec<&'static str>), String> {
     let (mut all, mut missing) = (Vec::new(), Vec::new());
     for (contestant, label, kind) in contestants {
@@ -178,7 +181,7 @@ pub(crate) fn hand_over(output: &Output) -> Result<Panel, String> {
 struct Over {
     workload: &'static str,
     columns: &'static [(&'static str, f64)],
-    contestants: &'static [(&'static str, &'static str, Kind)],
+    contestants: &'static [Contestant],
     title: &'static str,
     meaning: &'static str,
     across: &'static str,

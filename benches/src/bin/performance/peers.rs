@@ -18,9 +18,25 @@ pub(crate) struct BarPanel {
     pub(crate) meaning: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) scale: scale::Kind,
-    /// Contestants as the bench calls them, as the picture does, and what they are.
-    pub(crate) rows: &'static [(&'static str, &'static str, Kind)],
+    pub(crate) rows: &'static [Contestant],
 }
+
+/// As the bench calls him, as the picture does, and what he is.
+pub(crate) type Contestant = (&'static str, &'static str, Kind);
+
+// Between tasks, on more than one picture.
+pub(crate) const KEYWARD: Contestant = ("keyward", "keyward", Kind::Ours);
+pub(crate) const AMALGAM: Contestant =
+    ("amalgam-cache KeyedLock 0.4", "amalgam-cache 0.4", Kind::Peer);
+pub(crate) const LOCKABLE: Contestant = ("lockable 0.2, Arc<str>", "lockable 0.2", Kind::Peer);
+pub(crate) const KEYED_LOCK: Contestant =
+    ("keyed-lock 0.2, Arc<str>", "keyed-lock 0.2", Kind::Peer);
+pub(crate) const KEY_LOCK: Contestant = ("key-lock 0.1", "key-lock 0.1", Kind::Peer);
+pub(crate) const NAMED_LOCKER: Contestant =
+    ("async-named-locker 0.1", "async-named-locker 0.1", Kind::Peer);
+pub(crate) const KEY_MUTEX: Contestant = ("key-mutex 0.1", "key-mutex 0.1", Kind::Peer);
+const BY_HAND: Contestant =
+    ("DashMap of Arc<Mutex>, cleaned", "by hand, DashMap of Arc<Mutex>", Kind::Peer);
 
 /// In the README.
 pub(crate) const PEERS: [BarPanel; 3] = [
@@ -33,15 +49,15 @@ pub(crate) const PEERS: [BarPanel; 3] = [
         unit: "×",
         scale: scale::Kind::Logarithmic,
         rows: &[
-            ("keyward", "keyward", Kind::Ours),
+            KEYWARD,
             ("tokio Mutex, no key (T)", "tokio::sync::Mutex, no name", Kind::Floor),
-            ("amalgam-cache KeyedLock 0.4", "amalgam-cache 0.4", Kind::Peer),
-            ("key-lock 0.1", "key-lock 0.1", Kind::Peer),
-            ("DashMap of Arc<Mutex>, cleaned", "by hand, DashMap of Arc<Mutex>", Kind::Peer),
-            ("lockable 0.2, Arc<str>", "lockable 0.2", Kind::Peer),
-            ("keyed-lock 0.2, Arc<str>", "keyed-lock 0.2", Kind::Peer),
-            ("async-named-locker 0.1", "async-named-locker 0.1", Kind::Peer),
-            ("key-mutex 0.1", "key-mutex 0.1", Kind::Peer),
+            AMALGAM,
+            KEY_LOCK,
+            BY_HAND,
+            LOCKABLE,
+            KEYED_LOCK,
+            NAMED_LOCKER,
+            KEY_MUTEX,
         ],
     },
     BarPanel {
@@ -100,16 +116,8 @@ pub(crate) const PEERS: [BarPanel; 3] = [
 ];
 
 const MEMORY: &str = "memory (allocations per operation; bytes that were asked for)";
-const WHO: &[(&str, &str, Kind)] = &[
-    ("keyward", "keyward", Kind::Ours),
-    ("DashMap of Arc<Mutex>, cleaned", "by hand, DashMap of Arc<Mutex>", Kind::Peer),
-    ("amalgam-cache KeyedLock 0.4", "amalgam-cache 0.4", Kind::Peer),
-    ("lockable 0.2, Arc<str>", "lockable 0.2", Kind::Peer),
-    ("keyed-lock 0.2, Arc<str>", "keyed-lock 0.2", Kind::Peer),
-    ("key-lock 0.1", "key-lock 0.1", Kind::Peer),
-    ("async-named-locker 0.1", "async-named-locker 0.1", Kind::Peer),
-    ("key-mutex 0.1", "key-mutex 0.1", Kind::Peer),
-];
+const WHO: &[Contestant] =
+    &[KEYWARD, BY_HAND, AMALGAM, LOCKABLE, KEYED_LOCK, KEY_LOCK, NAMED_LOCKER, KEY_MUTEX];
 
 pub(crate) const MEMORY_PANELS: [BarPanel; 2] = [
     BarPanel {
