@@ -21,6 +21,7 @@ use crate::{
     by_hand, now, paused,
     scripted::{Script, Scripted},
     support::warnings::two_subscribers,
+    woken::Woken,
 };
 
 const CLOSED: LeaseState = LeaseState::Lost(LossReason::Closed);
@@ -254,12 +255,6 @@ fn reasons_have_words_of_their_own() {
 /// Who has locked the first of them meets nobody on the way to the others.
 #[test]
 fn several_are_released_the_last_one_first() {
-    struct Note(&'static str, Arc<Mutex<Vec<&'static str>>>);
-    impl Wake for Note {
-        fn wake(self: Arc<Self>) {
-            self.1.lock().unwrap().push(self.0);
-        }
-    }
     let runtime = paused();
     let _inside = runtime.enter();
     let locks = Locks::builder().backend(MemoryBackend::new());
@@ -267,16 +262,16 @@ fn several_are_released_the_last_one_first() {
     assert!(none.is_empty());
     let all = locks.lock_all(["b", "c", "a"]).into_future().now_or_never().unwrap().unwrap();
     assert!(!all.is_empty());
-    let woken = Arc::new(Mutex::new(Vec::new()));
+    let woken = Woken::default();
     let mut waits = ["a", "b", "c"].map(|name| {
         let mut wait = Box::pin(locks.lock_named(name).into_future());
-        let waker = Waker::from(Arc::new(Note(name, Arc::clone(&woken))));
+        let waker = woken.waker(name);
         assert_pending!(wait.as_mut().poll(&mut Context::from_waker(&waker)));
-        woken.lock().unwrap().clear();
+        woken.take();
         wait
     });
     drop(all);
-    assert_eq!(*woken.lock().unwrap(), ["c", "b", "a"]);
+    assert_eq!(woken.take(), ["c", "b", "a"]);
     waits.iter_mut().for_each(|wait| drop(wait.as_mut().now_or_never().unwrap().unwrap()));
 }
 

@@ -26,6 +26,8 @@ mod numbers;
 mod scripted;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/woken.rs"]
+mod woken;
 
 use std::future::IntoFuture;
 

@@ -1,15 +1,10 @@
 //! Several keys at once.
 
-use std::{
-    future::Future,
-    pin::pin,
-    sync::{Arc, Mutex},
-    task::{Context, Wake, Waker},
-};
+use std::{future::Future, pin::pin, task::Context};
 
 use tokio_test::{assert_pending, assert_ready, task};
 
-use crate::Names;
+use crate::{Names, woken::Woken};
 
 #[test]
 fn keys_are_sorted_and_taken_once() {
@@ -49,22 +44,16 @@ fn what_is_held_while_waiting_is_what_sorts_before() {
 /// Who has locked the first of them meets nobody on the way to the others.
 #[test]
 fn they_are_released_the_last_one_first() {
-    struct Note(&'static str, Arc<Mutex<Vec<&'static str>>>);
-    impl Wake for Note {
-        fn wake(self: Arc<Self>) {
-            self.1.lock().unwrap().push(self.0);
-        }
-    }
     let names = Names::new();
     let all = assert_ready!(task::spawn(names.lock_all(["a", "b", "c"])).poll());
-    let woken = Arc::new(Mutex::new(Vec::new()));
+    let woken = Woken::default();
     let [mut a, mut b, mut c] = ["a", "b", "c"].map(|name| Box::pin(names.lock_named(name)));
     for (name, wait) in [("a", &mut a), ("b", &mut b), ("c", &mut c)] {
-        let waker = Waker::from(Arc::new(Note(name, Arc::clone(&woken))));
+        let waker = woken.waker(name);
         assert!(pin!(wait).poll(&mut Context::from_waker(&waker)).is_pending());
     }
     drop(all);
-    assert_eq!(*woken.lock().unwrap(), ["c", "b", "a"]);
+    assert_eq!(woken.take(), ["c", "b", "a"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,6 +21,8 @@ mod timeout;
 
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/woken.rs"]
+mod woken;
 
 /// The registry that most tests use.
 type Names = keyward::LockRegistry<String>;

@@ -2,8 +2,9 @@
 
 use std::{pin::pin, time::Duration};
 
-use keyward::{ErrorKind, LeaseState, LossReason, Released};
+use keyward::{Error, ErrorKind, Lease, LeaseState, LossReason, Released};
 use sqlx::{AssertSqlSafe, raw_sql};
+use tokio::task::JoinHandle;
 
 use super::cluster::{Cluster, connect};
 use crate::{clients::SOON, server::hex};
@@ -90,17 +91,30 @@ async fn it_is_in_doubt_with_either() {
     cluster.until_clean(&[&name]).await;
 }
 
+/// The server that a name is locked on first, and the other one.
+fn halves(cluster: &Cluster) -> [usize; 2] {
+    if cluster.place(0) < cluster.place(2) { [0, 2] } else { [2, 0] }
+}
+
+/// Who waits comes to hold it, on both.
+async fn is_had(cluster: &Cluster, name: &str, waiting: JoinHandle<Result<Lease, Error>>) {
+    let lease = tokio::time::timeout(SOON, waiting).await.expect("it").unwrap().unwrap();
+    lease.ensure_held().await.unwrap();
+    assert_eq!(lease.release().await.unwrap(), Released::Released);
+    cluster.until_clean(&[name]).await;
+}
+
 /// A server that dies while the other one is waited for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_outlives_the_loss_of_its_first_half() {
     let cluster = Cluster::shared().await;
     let locks = connect(changing(&cluster, OPTIONS).await).await;
     let name = moving(&cluster, "half");
-    let first = if cluster.place(0) < cluster.place(2) { 0 } else { 2 };
-    let mut outsider = cluster.outsider(2 - first).await;
+    let [first, second] = halves(&cluster);
+    let (server, other) = (&cluster.servers[first], &cluster.servers[second]);
+    let mut outsider = cluster.outsider(second).await;
     outsider.take(&name).await;
     let waiting = tokio::spawn(locks.lock_named(&*name).into_future());
-    let (server, other) = (&cluster.servers[first], &cluster.servers[2 - first]);
     crate::session::until_waiting(other, &name).await;
     let session = server.holder(name.as_bytes()).await.expect("the first one is held");
     server.kill_connection(session).await;
@@ -110,10 +124,7 @@ async fn a_wait_outlives_the_loss_of_its_first_half() {
     .await;
     crate::session::until_waiting(other, &name).await;
     outsider.free(&name).await;
-    let lease = tokio::time::timeout(SOON, waiting).await.expect("it").unwrap().unwrap();
-    lease.ensure_held().await.unwrap();
-    assert_eq!(lease.release().await.unwrap(), Released::Released);
-    cluster.until_clean(&[&name]).await;
+    is_had(&cluster, &name, waiting).await;
 }
 
 /// Losses that are long apart are not one failure that goes on.
@@ -122,11 +133,11 @@ async fn a_long_wait_outlives_as_many_losses_as_there_are() {
     let cluster = Cluster::shared().await;
     let locks = connect(changing(&cluster, OPTIONS).await).await;
     let name = moving(&cluster, "long");
-    let first = if cluster.place(0) < cluster.place(2) { 0 } else { 2 };
-    let mut outsider = cluster.outsider(2 - first).await;
+    let [first, second] = halves(&cluster);
+    let (server, other) = (&cluster.servers[first], &cluster.servers[second]);
+    let mut outsider = cluster.outsider(second).await;
     outsider.take(&name).await;
     let waiting = tokio::spawn(locks.lock_named(&*name).into_future());
-    let (server, other) = (&cluster.servers[first], &cluster.servers[2 - first]);
     let mut last = None;
     for _ in 0..3 {
         crate::session::until("the first one", async || {
@@ -143,10 +154,7 @@ async fn a_long_wait_outlives_as_many_losses_as_there_are() {
     })
     .await;
     outsider.free(&name).await;
-    let lease = tokio::time::timeout(SOON, waiting).await.expect("it").unwrap().unwrap();
-    lease.ensure_held().await.unwrap();
-    assert_eq!(lease.release().await.unwrap(), Released::Released);
-    cluster.until_clean(&[&name]).await;
+    is_had(&cluster, &name, waiting).await;
 }
 
 /// The tasks of one process pass it on, both halves and its tokens.
